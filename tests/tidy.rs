@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use e2e::places::repository;
 
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
     "ipc-proto",
     "chat-template",
+    "image-input",
     "mlx-cpu-kernels",
     "model-folder",
     "supervisor",
@@ -207,9 +208,13 @@ fn secrets_and_connections_to_providers_stay_in_their_files() {
     forbid("a secret is revealed in listed files only", &["expose_secret", ".expose()"], |s| {
         s.under(&["gateway/src/"]) && !s.is_test() && !SECRET_FILES.contains(&s.path.as_str())
     });
-    let clients = ["gateway/src/backends/providers/client.rs", "gateway/src/telemetry/client.rs"];
+    let clients = [
+        "gateway/src/backends/local/images/fetch.rs",
+        "gateway/src/backends/providers/client.rs",
+        "gateway/src/telemetry/client.rs",
+    ];
     forbid(
-        "only the clients of providers and collectors connect to other hosts",
+        "only the clients of providers, of collectors and of images connect to other hosts",
         &["reqwest::Client"],
         |s| s.under(&["gateway/src/"]) && !s.under(&clients),
     );

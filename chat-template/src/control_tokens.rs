@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use ipc_proto::generate::{ChatPrompt, ContentPart, TextGrammar, ToolInput};
+use ipc_proto::generate::{ChatPrompt, TextGrammar, ToolInput};
 use serde_json::Value;
 
 /// Private-use characters. One that does not occur in a request becomes its mark.
@@ -123,8 +123,8 @@ impl Mark {
         let texts = || {
             let messages = prompt.messages.iter().flat_map(|message| {
                 let calls = message.tool_calls.iter().flat_map(|call| [&call.name, &call.arguments]);
-                let texts = message.content.parts().iter().map(|ContentPart::Text(text)| text);
-                texts.chain([&message.reasoning, &message.name].into_iter().flatten()).chain(calls)
+                let names = [&message.reasoning, &message.name].into_iter().flatten();
+                message.content.texts().chain(names.chain(calls).map(String::as_str))
             });
             let tools = prompt.tools.iter().flat_map(|tool| {
                 let input = match &tool.input {
@@ -132,9 +132,9 @@ impl Mark {
                     ToolInput::Text(Some(TextGrammar::Lark(text) | TextGrammar::Regex(text))) => Some(text),
                     ToolInput::Text(None) => None,
                 };
-                [tool.description.as_ref(), input]
+                [tool.description.as_deref(), input.map(String::as_str)]
             });
-            messages.chain(tools.flatten()).chain(&prompt.template_kwargs)
+            messages.chain(tools.flatten()).chain(prompt.template_kwargs.as_deref())
         };
         let absent = |mark: &char| !texts().any(|text| text.contains(*mark));
         MARKS.filter_map(char::from_u32).find(absent).map(Self)

@@ -6,16 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use ipc_proto::generate::{
-    ChatPrompt, ContentPart, Message, Role, TextGrammar, ToolCall, ToolChoice, ToolInput,
-};
+use ipc_proto::generate::{ChatPrompt, Message, Role, TextGrammar, ToolCall, ToolChoice, ToolInput};
 use minijinja::value::{Serde, Value, merge_maps};
 use minijinja::{Environment, ErrorKind, context};
 
 use crate::control_tokens::ControlTokens;
 use crate::conversation::{self, Adaptation};
 use crate::environment::{self, Clock};
-use crate::values::{self, Style};
+use crate::values::{self, Needs, Style};
 
 const NAME: &str = "chat";
 /// Marks the end of the last turn's text if the model continues that turn. Everything after it is cut off.
@@ -39,9 +37,9 @@ pub struct ChatTemplate {
     tokens: BTreeMap<String, String>,
     knows_tools: bool,
     knows_documents: bool,
-    /// Ids of calls have nine letters and digits (Mistral).
-    short_ids: bool,
+    needs: Needs,
     one_call_per_turn: OnceLock<bool>,
+    takes_only_parts: OnceLock<bool>,
 }
 
 /// A rendered prompt.
@@ -84,8 +82,12 @@ impl ChatTemplate {
             tokens,
             knows_tools: text.contains("tools"),
             knows_documents: text.contains("documents"),
-            short_ids: text.contains("length != 9") || text.contains("length == 9"),
+            needs: Needs {
+                short_ids: text.contains("length != 9") || text.contains("length == 9"),
+                parts: false,
+            },
             one_call_per_turn: OnceLock::new(),
+            takes_only_parts: OnceLock::new(),
         })
     }
 
@@ -215,6 +217,22 @@ impl ChatTemplate {
         })
     }
 
+    /// Whether the template drops content that is a text, and writes that of a list of parts. It is asked once. Those of some
+    /// vision-language models do.
+    fn takes_only_parts(&self) -> bool {
+        *self.takes_only_parts.get_or_init(|| {
+            let text = "a question in one text";
+            let keeps_text = |parts: bool| {
+                let needs = Needs { parts, ..self.needs };
+                let messages = [values::message(&Message::text(Role::User, text), Style::default(), needs)];
+                let rendered =
+                    self.render_values(&messages, Style::default(), &Variables::new(), environment::fuel(0));
+                rendered.is_ok_and(|rendered| rendered.contains(text))
+            };
+            !keeps_text(false) && keeps_text(true)
+        })
+    }
+
     /// Renders these messages in this style only.
     fn try_render(
         &self,
@@ -223,10 +241,21 @@ impl ChatTemplate {
         variables: &Variables,
         fuel: u64,
     ) -> Result<String, String> {
+        let needs = Needs { parts: self.takes_only_parts(), ..self.needs };
         let messages: Vec<_> =
-            messages.iter().map(|message| values::message(message, style, self.short_ids)).collect();
+            messages.iter().map(|message| values::message(message, style, needs)).collect();
+        self.render_values(&messages, style, variables, fuel)
+    }
+
+    fn render_values(
+        &self,
+        messages: &[serde_json::Value],
+        style: Style,
+        variables: &Variables,
+        fuel: u64,
+    ) -> Result<String, String> {
         let defaults = context! { add_generation_prompt => true, tools => (), documents => () };
-        let own = context! { messages => Value::from(Serde(&messages)) };
+        let own = context! { messages => Value::from(Serde(messages)) };
         let completed = match variables.get("tools") {
             Some(serde_json::Value::Array(tools)) if style.completes_tools => {
                 let tools: Vec<_> = tools.iter().cloned().map(values::complete_tool).collect();
@@ -261,9 +290,9 @@ fn on_large_stack(render: impl FnOnce() -> Result<String, String>) -> Result<Str
 /// The bytes that a client sent.
 fn bytes(prompt: &ChatPrompt) -> usize {
     let messages = prompt.messages.iter().flat_map(|message| {
-        let texts = message.content.parts().iter().map(|ContentPart::Text(text)| text);
+        let texts = message.content.texts();
         let calls = message.tool_calls.iter().map(|call| &call.arguments);
-        texts.chain(&message.reasoning).chain(calls)
+        texts.chain(message.reasoning.iter().chain(calls).map(String::as_str))
     });
     let tools = prompt.tools.iter().flat_map(|tool| {
         let input = match &tool.input {
@@ -271,9 +300,9 @@ fn bytes(prompt: &ChatPrompt) -> usize {
             ToolInput::Text(Some(TextGrammar::Lark(text) | TextGrammar::Regex(text))) => Some(text),
             ToolInput::Text(None) => None,
         };
-        tool.description.iter().chain(input)
+        tool.description.iter().chain(input).map(String::as_str)
     });
-    messages.chain(tools).chain(&prompt.template_kwargs).map(String::len).sum()
+    messages.chain(tools).chain(prompt.template_kwargs.as_deref()).map(str::len).sum()
 }
 
 /// The conversation, and other ways to say the same for templates with rules about roles.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use ipc_proto::generate::{Message, TextGrammar, Tool, ToolCall, ToolInput};
+use ipc_proto::generate::{Content, ContentPart, Message, TextGrammar, Tool, ToolCall, ToolInput};
 use serde_json::{Map, Value, json};
 
 /// The name of a call's arguments that are no JSON object.
@@ -55,12 +55,22 @@ fn is_only_calls(message: &Message) -> bool {
     message.content.is_empty() && !message.tool_calls.is_empty()
 }
 
+/// What one template needs of every message.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Needs {
+    /// Ids of calls have nine letters and digits (Mistral).
+    pub(crate) short_ids: bool,
+    /// Content is a list of parts even if it is one text.
+    pub(crate) parts: bool,
+}
+
 /// A message in OpenAI's form. Keys without a value are absent, and reasoning has both names, as in Transformers.
-pub(crate) fn message(message: &Message, style: Style, short_ids: bool) -> Value {
+pub(crate) fn message(message: &Message, style: Style, needs: Needs) -> Value {
+    let Needs { short_ids, parts } = needs;
     let mut map = Map::new();
     map.insert("role".into(), message.role.as_str().into());
     if !(style.omits_empty_content && is_only_calls(message)) {
-        map.insert("content".into(), message.content.text().into());
+        map.insert("content".into(), content(&message.content, parts));
     }
     if let Some(name) = &message.name {
         map.insert("name".into(), name.as_str().into());
@@ -81,6 +91,18 @@ pub(crate) fn message(message: &Message, style: Style, short_ids: bool) -> Value
         map.insert("tool_call_id".into(), call_id(id, short_ids).into());
     }
     Value::Object(map)
+}
+
+/// Text, or a list of parts if there are images or the template takes nothing else.
+fn content(content: &Content, parts: bool) -> Value {
+    if !parts && content.images().next().is_none() {
+        return content.text().into();
+    }
+    let value = |part: &ContentPart| match part {
+        ContentPart::Text(text) => json!({"type": "text", "text": text}),
+        ContentPart::Image(_) => json!({"type": "image"}),
+    };
+    content.parts().iter().map(value).collect()
 }
 
 fn call(call: &ToolCall, as_text: bool, short_ids: bool) -> Value {

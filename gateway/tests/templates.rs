@@ -100,7 +100,7 @@ struct Deviation {
 }
 
 /// In the order in which they are looked at; `*` at an end of a name stands for anything.
-const DEVIATIONS: [Deviation; 7] = [
+const DEVIATIONS: [Deviation; 8] = [
     Deviation {
         template: "*",
         case: "*_parts",
@@ -135,6 +135,11 @@ const DEVIATIONS: [Deviation; 7] = [
         template: "llama.cpp/upstage-Solar-Open-100B.jinja",
         case: "reasoning*",
         reason: "reasoning has each of its three names, and this template reads one that Transformers does not add",
+    },
+    Deviation {
+        template: "vllm/pooling/*",
+        case: "*",
+        reason: "the template drops content that is a text, so it gets a list of parts",
     },
 ];
 

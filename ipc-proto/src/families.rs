@@ -4,7 +4,7 @@
 use crate::worker::ModelKind;
 
 /// Decoders. They generate text, or embed it if they were trained for that.
-pub const DECODERS: [&str; 45] = [
+pub const DECODERS: [&str; 51] = [
     "cohere2",
     "deepseek_v2",
     "deepseek_v3",
@@ -23,6 +23,7 @@ pub const DECODERS: [&str; 45] = [
     "gpt_oss",
     "granite",
     "hunyuan_v1_dense",
+    "idefics3",
     "iquestcoder",
     "joyai_llm_flash",
     "kimi_k2",
@@ -40,6 +41,8 @@ pub const DECODERS: [&str; 45] = [
     "olmo3",
     "phi3",
     "qwen2",
+    "qwen2_5_vl",
+    "qwen2_vl",
     "qwen3",
     "qwen3_5",
     "qwen3_5_moe",
@@ -47,17 +50,33 @@ pub const DECODERS: [&str; 45] = [
     "qwen3_5_text",
     "qwen3_moe",
     "qwen3_next",
+    "qwen3_vl",
+    "qwen3_vl_moe",
     "seed_oss",
     "smollm3",
+    "smolvlm",
     "xverse",
 ];
 
 /// Encoders. They generate no text.
 pub const ENCODERS: [&str; 4] = ["bert", "roberta", "xlm-roberta", "modernbert"];
 
-/// Decoders of multimodal models. Workers load only the language model.
-const MULTIMODAL: [&str; 7] =
-    ["gemma3", "gemma4", "gemma4_unified", "llava", "mistral3", "qwen3_5", "qwen3_5_moe"];
+/// Decoders of multimodal models.
+const MULTIMODAL: [&str; 13] = [
+    "gemma3",
+    "gemma4",
+    "gemma4_unified",
+    "idefics3",
+    "llava",
+    "mistral3",
+    "qwen2_5_vl",
+    "qwen2_vl",
+    "qwen3_5",
+    "qwen3_5_moe",
+    "qwen3_vl",
+    "qwen3_vl_moe",
+    "smolvlm",
+];
 
 /// Whether workers support `model_type`.
 pub fn is_served(model_type: &str) -> bool {
@@ -69,14 +88,16 @@ pub fn is_encoder(model_type: &str) -> bool {
     ENCODERS.contains(&model_type)
 }
 
-/// Whether workers load only the language model of a multimodal `model_type`.
+/// Whether `model_type` is multimodal. Workers load its language model, and what reads images if it is in [`SEEING`].
 pub fn is_part(model_type: &str) -> bool {
     MULTIMODAL.contains(&model_type)
 }
 
 /// The first parts of the names of tensors that read images and sounds.
-const MEDIA_PARTS: [&str; 7] = [
+const MEDIA_PARTS: [&str; 9] = [
     "vision_tower",
+    "vision_model",
+    "connector",
     "visual",
     "multi_modal_projector",
     "embed_vision",
@@ -85,10 +106,36 @@ const MEDIA_PARTS: [&str; 7] = [
     "embed_audio",
 ];
 
+/// The name of a tensor of a multimodal model without the prefix that some files have, if it belongs to the part that reads images
+/// or sounds.
+pub fn vision_tensor(tensor: &str) -> Option<&str> {
+    let name = tensor.strip_prefix("model.").unwrap_or(tensor);
+    name.split_once('.').filter(|(part, _)| MEDIA_PARTS.contains(part)).map(|_| name)
+}
+
 /// Whether a tensor of a multimodal model belongs to the part that reads images or sounds.
 pub fn is_vision_tensor(tensor: &str) -> bool {
-    let name = tensor.strip_prefix("model.").unwrap_or(tensor);
-    name.split_once('.').is_some_and(|(part, _)| MEDIA_PARTS.contains(&part))
+    vision_tensor(tensor).is_some()
+}
+
+/// Families whose images are read. Of other multimodal models only the language model is loaded.
+pub const SEEING: [&str; 11] = [
+    "gemma3",
+    "idefics3",
+    "llava",
+    "mistral3",
+    "qwen2_5_vl",
+    "qwen2_vl",
+    "qwen3_5",
+    "qwen3_5_moe",
+    "qwen3_vl",
+    "qwen3_vl_moe",
+    "smolvlm",
+];
+
+/// Whether workers load the part of `model_type` that reads images.
+pub fn sees(model_type: &str) -> bool {
+    SEEING.contains(&model_type)
 }
 
 /// Whether `architectures` of config.json names a model with a classification head.

@@ -5,6 +5,7 @@
 //! also its key in `config.toml` and, in capitals behind `MLXD_`, its environment variable.
 
 mod backends;
+mod images;
 mod judge;
 mod master_key;
 mod otlp;
@@ -15,6 +16,7 @@ mod routes;
 mod text;
 
 pub use backends::{Backends, MODEL, ManagedBackend, PORT, Preset, short_model};
+pub use images::{ImageSettings, ImageUrls};
 pub use judge::JudgeSettings;
 pub use master_key::MasterKey;
 pub use otlp::OtlpHeaders;
@@ -33,6 +35,9 @@ use serde::ser::{Serialize, Serializer};
 
 /// The file in the home folder that says that there are API keys or a password in the database. It exists before the first one does.
 pub const KEYS_REQUIRED: &str = "keys-required";
+
+/// The folder in the run folder in which gateways keep images for workers. Those of a gateway that was killed stay behind.
+pub const IMAGES: &str = "images";
 
 /// All settings of the gateway. `docs/src/configuration.md` documents each for users.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -99,6 +104,8 @@ pub struct GatewayConfig {
     pub roles: Roles,
     /// The models of this machine that judge for conditions of routes.
     pub judge: JudgeSettings,
+    /// What the server does with images.
+    pub images: ImageSettings,
 }
 
 /// A problem between several settings.
@@ -159,6 +166,7 @@ impl Default for GatewayConfig {
             routes: Routes::default(),
             roles: Roles::default(),
             judge: JudgeSettings::default(),
+            images: ImageSettings::default(),
         }
     }
 }
@@ -454,6 +462,7 @@ mod tests {
                 routes: Routes::default(),
                 roles: serde_json::from_str(r#"{"fast": ["m", "far/n"]}"#).unwrap(),
                 judge: JudgeSettings { model: Some("m".into()), timeout_ms: numbers.4, ..JudgeSettings::default() },
+                images: ImageSettings { urls: if any_origin { ImageUrls::Public } else { ImageUrls::Hosts(vec!["a.example".into()]) } },
             };
             let parsed = parse(&document(&config)).unwrap();
             prop_assert_eq!(document(&parsed), document(&config));

@@ -3,11 +3,13 @@
 //! The gateway translates every client protocol into [`Generation`], and [`Event`] back into the protocol. A worker receives a
 //! generation inside a [`Submission`], which adds the fields for the worker only.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+
+mod content;
+
+pub use content::{Content, ContentPart, Image, ImageDetail, ImageSource};
 
 /// The number of one choice, unique within one step-frame connection; the gateway assigns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -206,78 +208,6 @@ impl Message {
     /// The result of the call `id` of a function whose name may be known.
     pub fn result(id: Option<String>, name: Option<String>, content: impl Into<Content>) -> Self {
         Self { role: Role::Tool, content: content.into(), name, tool_call_id: id, ..Self::default() }
-    }
-}
-
-/// The content of a turn: parts in order. Consecutive text is one part, and no part is empty.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Content(Vec<ContentPart>);
-
-/// One part of a turn's [`Content`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ContentPart {
-    /// Text.
-    Text(String),
-}
-
-impl Content {
-    /// The parts in order.
-    pub fn parts(&self) -> &[ContentPart] {
-        &self.0
-    }
-
-    /// Whether there are no parts.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// All text parts, joined.
-    pub fn text(&self) -> Cow<'_, str> {
-        match &self.0[..] {
-            [ContentPart::Text(text)] => Cow::Borrowed(text),
-            parts => parts.iter().map(|ContentPart::Text(text)| text.as_str()).collect(),
-        }
-    }
-
-    /// The text parts, for changes in place. A text must not become empty.
-    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
-        self.0.iter_mut().map(|ContentPart::Text(text)| text)
-    }
-
-    /// Inserts text at the beginning.
-    pub fn prepend_text(&mut self, text: &str) {
-        match self.0.first_mut() {
-            Some(ContentPart::Text(first)) => first.insert_str(0, text),
-            None => self.push_text(text),
-        }
-    }
-
-    /// Appends text.
-    pub fn push_text(&mut self, text: &str) {
-        match self.0.last_mut() {
-            Some(ContentPart::Text(last)) => last.push_str(text),
-            None if text.is_empty() => {}
-            None => self.0.push(ContentPart::Text(text.to_owned())),
-        }
-    }
-
-    /// Appends the parts of `other`.
-    pub fn append(&mut self, other: &Self) {
-        for ContentPart::Text(text) in &other.0 {
-            self.push_text(text);
-        }
-    }
-}
-
-impl From<String> for Content {
-    fn from(text: String) -> Self {
-        if text.is_empty() { Self::default() } else { Self(vec![ContentPart::Text(text)]) }
-    }
-}
-
-impl From<&str> for Content {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
     }
 }
 

@@ -19,6 +19,7 @@ use worker::engine::admission_limits::AdmissionLimits;
 use worker::engine::arrivals::Arrivals;
 use worker::engine::command::{Admitted, Command, EngineRequest};
 use worker::engine::counters::Counters;
+use worker::engine::images::PromptImages;
 use worker::engine::penalties::Penalties;
 use worker::engine::runner::{Batch, RowSampling, RunnerCapacity};
 use worker::engine::scheduler::{Drafts, Scheduler, StepLimits};
@@ -39,6 +40,7 @@ fn params(seed: usize) -> SequenceParams {
     let penalties = Penalties::default();
     SequenceParams {
         prompt: (0..PROMPT).map(|at| (at * 31 + seed * 7919) as u32 % 40_000).collect(),
+        images: PromptImages::default(),
         generated: Vec::new(),
         sampling: SamplingParams { row, seed: 0, penalties, min_tokens: 0, ends: Arc::new([]) },
         priority: Priority::Normal,
@@ -65,6 +67,7 @@ fn schedule(rows: usize, steps: usize) -> Duration {
         window: None,
         original_context: None,
         blocks_per_state: None,
+        whole_images: None,
     };
     let mut scheduler = Scheduler::new(limits(rows), capacity);
     for row in 0..rows {

@@ -44,7 +44,7 @@ pub fn admit(
     let Submission { cache_scope, tenant, generation, choices, .. } = submission;
     let deadline = generation.time_limit_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
     let limits = Limits { max_context: Some(max_length), wanted };
-    let TokenizedPrompt { tokens: prompt, output_format } =
+    let TokenizedPrompt { tokens: prompt, images, output_format } =
         prompts::encode(files, &generation.prompt, limits)?;
     check_prompt(files, &prompt, max_length, prompt_field(&generation.prompt))?;
     let max_output = max_length - prompt.len() as u32;
@@ -63,6 +63,7 @@ pub fn admit(
     let params = SequenceParams {
         prompt,
         sampling: resolve_sampling(&generation, files)?,
+        images,
         generated: Vec::new(),
         priority: generation.priority,
         tenant,

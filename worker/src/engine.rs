@@ -26,6 +26,7 @@ pub mod counters;
 pub mod drafts;
 mod fair_share;
 pub mod frames;
+pub mod images;
 pub mod kv_limit;
 mod masked_rows;
 pub mod masks;

@@ -1,9 +1,14 @@
 //! Fuzz targets: arbitrary bytes as input for the code that parses the output of models and the input of clients. A target panics
 //! when an invariant breaks. `fuzz/` runs the targets for a long time, the tests here briefly.
 
+use std::sync::OnceLock;
+
 use chat_template::ChatTemplate;
 use clap::ValueEnum;
+use image_input::Processor;
 use ipc_proto::generate::{ChatPrompt, Content, Message, Part, Role, Tool, ToolCall, ToolChoice, ToolInput};
+
+use serde_json::json;
 
 use crate::text::output_parser::{OutputFormat, OutputParser};
 use crate::text::reasoning::ReasoningFormat;
@@ -181,6 +186,35 @@ pub fn conversation(data: &[u8]) {
         ..ChatPrompt::default()
     };
     let _ = template.render(&chat, None);
+}
+
+/// The settings of vision towers, one for each way to cut an image.
+fn processors() -> &'static [Processor] {
+    static PROCESSORS: OnceLock<Vec<Processor>> = OnceLock::new();
+    PROCESSORS.get_or_init(|| {
+        let vision = json!({"image_size": 32, "patch_size": 8});
+        let read = |family: &str| {
+            Processor::new(&json!({"model_type": family, "vision_config": vision}), None, None).ok().flatten()
+        };
+        ["idefics3", "qwen2_vl", "gemma3", "llava", "mistral3"].into_iter().filter_map(read).collect()
+    })
+}
+
+/// An image file. What is decoded has as many pixels as its header says, and what is prepared has as many values as its shape and as
+/// many image tokens as features.
+///
+/// # Panics
+/// When an invariant breaks.
+pub fn image(data: &[u8]) {
+    let limits = image_input::Limits { bytes: 1 << 16, pixels: 1 << 16 };
+    let Ok(picture) = image_input::decode(data, limits) else { return };
+    assert_eq!(picture.rgb.len(), 3 * picture.width as usize * picture.height as usize);
+    assert!(picture.rgb.len() <= 3 << 16, "the limit holds");
+    for processor in processors() {
+        let Ok(prepared) = processor.prepare(&picture, image_input::Detail::Low) else { continue };
+        assert_eq!(prepared.pixels.len(), prepared.shape.iter().product::<usize>());
+        assert_eq!(prepared.text.matches(processor.image_token()).count(), prepared.features as usize);
+    }
 }
 
 #[cfg(test)]

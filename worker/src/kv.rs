@@ -13,7 +13,7 @@ use self::attention::Kernel;
 use crate::engine::runner::{Batch, StateId};
 use crate::kernels::{HeadTransform, PagedAttentionParams, PagedBatch, Result};
 
-pub use self::attention::AttentionParams;
+pub use self::attention::{AttentionParams, ImageAttention};
 pub use self::convolution::{ConvolutionShape, ConvolutionState};
 pub use self::states::StateShape;
 
@@ -26,7 +26,7 @@ mod states;
 
 pub use contiguous::{AttentionDirection, ContiguousStep};
 use convolution::{ConvolutionPool, StepArrays};
-use groups::{AttentionGroups, Keys, Queries};
+use groups::{AttentionGroups, Keys, Queries, View};
 use states::{StateStep, StateStore};
 
 /// Tokens in a KV block.
@@ -129,6 +129,7 @@ pub struct KvPool {
     limit: u32,
     kernel: Kernel,
     max_scores: usize,
+    image_attention: Option<ImageAttention>,
 }
 
 #[derive(Debug)]
@@ -193,7 +194,14 @@ impl KvPool {
             limit,
             kernel,
             max_scores: MAX_SCORES,
+            image_attention: None,
         })
+    }
+
+    /// Lets the tokens of an image attend to each other.
+    #[must_use]
+    pub fn with_image_attention(self, image_attention: Option<ImageAttention>) -> Self {
+        Self { image_attention, ..self }
     }
 
     /// Maximum number of blocks.
@@ -292,6 +300,8 @@ struct PagedStep<'a> {
     paged: PagedBatch,
     /// The groups for each window and size of heads among the layers.
     groups: Vec<((Option<u32>, KvShape), AttentionGroups)>,
+    /// Whether a row has tokens of an image that attend to each other.
+    has_whole_images: bool,
     convolutions: Option<StepArrays>,
     states: Option<StateStep>,
 }
@@ -312,8 +322,11 @@ impl<'a> KvStep<'a> {
         }
         let convolutions = pool.convolutions.as_ref().map(|pool| pool.step(batch));
         let states = pool.states.as_ref().map(|_| StateStep::new(batch));
+        let has_whole_images =
+            pool.image_attention.is_some() && batch.rows.iter().any(|row| !row.images.is_empty());
         let groups = Vec::new();
-        Ok(Self(Storage::Paged(PagedStep { pool, batch, slots, paged, groups, convolutions, states })))
+        let step = PagedStep { pool, batch, slots, paged, groups, has_whole_images, convolutions, states };
+        Ok(Self(Storage::Paged(step)))
     }
 
     /// A step of complete texts, without a pool.
@@ -354,6 +367,8 @@ impl<'a> KvStep<'a> {
         params: PagedAttentionParams,
     ) -> Option<Result<Array>> {
         match &mut self.0 {
+            // Kernels know no images.
+            Storage::Paged(step) if step.has_whole_images => None,
             Storage::Paged(step) => step.write_and_attend(layer, heads, transform, params),
             Storage::Contiguous(_) => None,
         }
@@ -458,7 +473,9 @@ impl PagedStep<'_> {
         if let Some(at) = self.groups.iter().position(|(known, _)| *known == key) {
             return at;
         }
-        let groups = AttentionGroups::new(self.batch, key.0, key.1, (self.pool.blocks, max_scores));
+        let whole_images = self.pool.image_attention.is_some_and(|images| images.applies(key.0));
+        let view = View { window: key.0, whole_images };
+        let groups = AttentionGroups::new(self.batch, view, key.1, (self.pool.blocks, max_scores));
         self.groups.push((key, groups));
         self.groups.len() - 1
     }

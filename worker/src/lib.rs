@@ -15,6 +15,7 @@ pub mod engine;
 pub mod engine_thread;
 #[cfg(feature = "test-doubles")]
 pub mod fuzz;
+pub mod images;
 pub mod kernels;
 pub mod kv;
 pub mod layers;

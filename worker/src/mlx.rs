@@ -11,7 +11,7 @@ use crate::engine::runner::{
 };
 use crate::kv::{BLOCK_SIZE, BlockShape, ConvolutionState, KvPool, KvStep};
 use crate::layers::rope::Positions;
-use crate::models::{self, Model};
+use crate::models::{self, Model, StepInput};
 use crate::weights::LoadError;
 use crate::weights::adapter::Adapter;
 use crate::weights::config::{Config, language};
@@ -19,9 +19,11 @@ use crate::weights::loader::{Loader, OnProgress, Precision};
 use crate::weights::safetensors::Shards;
 
 pub mod encoder_runner;
+pub mod images;
 pub mod sample;
 pub mod scores;
 
+use images::ImageEncoder;
 use sample::Samples;
 
 /// Most bytes of freed buffers that MLX keeps for reuse. More than a step needs would waste memory.
@@ -51,6 +53,7 @@ pub struct LoadOptions {
 #[derive(Debug)]
 pub struct MlxRunner {
     model: Box<dyn Model>,
+    images: Option<ImageEncoder>,
     pool: KvPool,
     capacity: RunnerCapacity,
     /// Logits of the launched step, in float32: of scored or sampled tokens, in order.
@@ -68,9 +71,15 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: OnProgress) -> Resul
     let build = models::find(&config.model_type)?;
     let mut shards = Shards::open(folder)?;
     let mut adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
+    // A folder may lack the part that reads images: of a converted model, only the language model is left.
+    let has_tower = config.has("vision_config") && shards.names().any(families::is_vision_tensor);
+    let build_tower = models::vision::find(&config.model_type).filter(|_| has_tower);
     if families::is_part(&config.model_type) {
-        shards
-            .rename(|name| (!families::is_vision_tensor(name)).then(|| language::language_model_name(name)));
+        let keeps_vision = build_tower.is_some();
+        shards.rename(|name| match families::vision_tensor(name) {
+            Some(vision) => keeps_vision.then(|| models::vision::names::canonical(vision)),
+            None => Some(language::language_model_name(name)),
+        });
         if let Some(adapter) = &mut adapter {
             adapter.shards.rename(|name| Some(language::language_model_name(name)));
         }
@@ -78,11 +87,13 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: OnProgress) -> Resul
     let precision = precision(options.precision)?;
     let check = Loader::checking(&shards, &config, precision).with_adapter(adapter.as_ref());
     build(&check)?;
+    build_tower.map(|build| build(&check)).transpose()?;
     check.finish()?;
     limit_cache()?;
     let before = memory::active_memory()?;
     let loader = Loader::loading(&shards, &config, precision, progress).with_adapter(adapter.as_ref());
     let model = build(&loader)?;
+    let images = build_tower.map(|build| build(&loader)).transpose()?.map(ImageEncoder::new);
     memory::clear_cache()?;
     let weight_bytes = memory::active_memory()?.saturating_sub(before) as u64;
     let max_context = config.max_context().unwrap_or(4096).min(options.context.unwrap_or(u32::MAX));
@@ -90,7 +101,9 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: OnProgress) -> Resul
     let (kv, other_kv) = (model.kv_shape()?, model.other_kv_shape()?);
     let shape = BlockShape { kv, other_kv, convolutions, states: model.states() };
     let kv_bytes = options.kv_blocks.map(|blocks| u64::from(blocks) * shape.bytes());
-    let pool = KvPool::new(shape, max_context, kv_bytes.or(options.kv_bytes))?;
+    let image_attention = model.image_attention().filter(|_| images.is_some());
+    let pool =
+        KvPool::new(shape, max_context, kv_bytes.or(options.kv_bytes))?.with_image_attention(image_attention);
     let (blocks, window) = (pool.limit(), model.window());
     let original_context = model.original_context();
     let capacity = RunnerCapacity {
@@ -101,8 +114,9 @@ pub fn load(folder: &Path, options: &LoadOptions, progress: OnProgress) -> Resul
         window,
         original_context,
         blocks_per_state: shape.blocks_per_state(),
+        whole_images: image_attention.map(|whole| whole.tokens),
     };
-    Ok(MlxRunner { model, pool, capacity, launched: None, prefilled: 0 })
+    Ok(MlxRunner { model, images, pool, capacity, launched: None, prefilled: 0 })
 }
 
 /// The requested precision, or the default of the device.
@@ -154,8 +168,16 @@ impl MlxRunner {
             let extended = batch.rows.iter().flat_map(|row| row.tokens.clone().map(|_| row.extended));
             positions = positions.with_extended(&extended.collect::<Vec<_>>());
         }
+        if !batch.axes.is_empty() {
+            positions = positions.with_axes(&batch.axes);
+        }
+        let images = match &mut self.images {
+            Some(encoder) => encoder.rows(batch)?,
+            None => None,
+        };
+        let input = StepInput { ids, positions, images };
         let mut step = KvStep::new(&mut self.pool, batch)?;
-        let hidden = self.model.hidden(&ids, &positions, &mut step)?;
+        let hidden = self.model.hidden(&input, &mut step)?;
         let rows: Vec<u32> = batch.rows.iter().flat_map(logit_rows).map(|at| at as u32).collect();
         if rows.is_empty() {
             return Ok(None);

@@ -2,12 +2,11 @@
 
 use mlx_rs::{Array, Dtype};
 
-use crate::kv::{ConvolutionShape, KvShape, KvStep, StateShape};
+use crate::kv::{ConvolutionShape, ImageAttention, KvShape, KvStep, StateShape};
 use crate::layers::Result;
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
 use crate::layers::mlp::Activation;
-use crate::layers::rope::Positions;
 use crate::weights::LoadError;
 use crate::weights::config::Config;
 use crate::weights::loader::Loader;
@@ -45,13 +44,17 @@ pub mod qwen3_5;
 pub mod qwen3_moe;
 pub mod seed_oss;
 pub mod smollm3;
+pub mod step_input;
 mod variant;
+pub mod vision;
+
+pub use step_input::StepInput;
 
 /// Builds a model from its weights. With a checking loader it only checks them.
 pub type Build = fn(&Loader) -> Result<Box<dyn Model>, LoadError>;
 
 /// Every supported `model_type` of a decoder.
-const ARCHITECTURES: [(&str, Build); 45] = [
+const ARCHITECTURES: [(&str, Build); 51] = [
     ("cohere2", |loader| Ok(Box::new(cohere2::Model::load(loader)?))),
     ("deepseek_v2", |loader| Ok(Box::new(deepseek_v3::Model::load_v2(loader)?))),
     ("deepseek_v3", |loader| Ok(Box::new(deepseek_v3::Model::load(loader)?))),
@@ -72,6 +75,7 @@ const ARCHITECTURES: [(&str, Build); 45] = [
     ("gpt_oss", |loader| Ok(Box::new(gpt_oss::load(loader)?))),
     ("granite", |loader| Ok(Box::new(granite::load(loader)?))),
     ("hunyuan_v1_dense", |loader| Ok(Box::new(hunyuan_v1_dense::load(loader)?))),
+    ("idefics3", |loader| Ok(Box::new(mistral::load_language_model(loader)?))),
     ("iquestcoder", |loader| Ok(Box::new(llama::Model::load(loader)?))),
     ("joyai_llm_flash", |loader| Ok(Box::new(deepseek_v3::Model::load(loader)?))),
     ("kimi_k2", |loader| Ok(Box::new(deepseek_v3::Model::load(loader)?))),
@@ -89,6 +93,8 @@ const ARCHITECTURES: [(&str, Build); 45] = [
     ("olmo3", |loader| Ok(Box::new(olmo3::load(loader)?))),
     ("phi3", |loader| Ok(Box::new(phi3::load(loader)?))),
     ("qwen2", |loader| Ok(Box::new(qwen2::load(loader)?))),
+    ("qwen2_5_vl", |loader| Ok(Box::new(qwen2::load(loader)?))),
+    ("qwen2_vl", |loader| Ok(Box::new(qwen2::load(loader)?))),
     ("qwen3", |loader| Ok(Box::new(qwen3::load(loader)?))),
     // Their language model only.
     ("qwen3_5", |loader| Ok(Box::new(qwen3_5::Model::load(loader)?))),
@@ -97,8 +103,11 @@ const ARCHITECTURES: [(&str, Build); 45] = [
     ("qwen3_5_text", |loader| Ok(Box::new(qwen3_5::Model::load(loader)?))),
     ("qwen3_moe", |loader| Ok(Box::new(qwen3_moe::load(loader)?))),
     ("qwen3_next", |loader| Ok(Box::new(qwen3_5::Model::load(loader)?))),
+    ("qwen3_vl", |loader| Ok(Box::new(qwen3::load(loader)?))),
+    ("qwen3_vl_moe", |loader| Ok(Box::new(qwen3_moe::load(loader)?))),
     ("seed_oss", |loader| Ok(Box::new(seed_oss::load(loader)?))),
     ("smollm3", |loader| Ok(Box::new(smollm3::load(loader)?))),
+    ("smolvlm", |loader| Ok(Box::new(mistral::load_language_model(loader)?))),
     ("xverse", |loader| Ok(Box::new(llama::Model::load(loader)?))),
 ];
 
@@ -132,8 +141,13 @@ pub trait Model: std::fmt::Debug {
         None
     }
 
-    /// Runs all layers: ids `[T]` and positions → hidden states `[T, D]`. Keys and values go to `kv`.
-    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array>;
+    /// How tokens of an image attend to each other; `None` if they attend to those before them, like text.
+    fn image_attention(&self) -> Option<ImageAttention> {
+        None
+    }
+
+    /// Runs all layers: T tokens → hidden states `[T, D]`. Keys and values go to `kv`.
+    fn hidden(&self, input: &StepInput, kv: &mut KvStep) -> Result<Array>;
 
     /// The final norm: `[N, D]` → `[N, D]`.
     fn final_norm(&self, hidden: &Array) -> Result<Array>;

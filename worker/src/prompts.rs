@@ -1,9 +1,14 @@
-//! Converts neutral prompts to token ids, and token ids back to text. Pure.
+//! Converts neutral prompts to token ids, and token ids back to text. Pure but for the files of images.
 
-use ipc_proto::generate::{ChatPrompt, ContentPart, Message, Prompt, Role, Tool};
+use std::sync::Arc;
+
+use image_input::Prepared;
+use ipc_proto::generate::{ChatPrompt, Message, Prompt, Role, Tool};
 use ipc_proto::prompt::{RenderedPrompt, TemplateUse, TokenizeRequest, Tokenized};
 use ipc_proto::{Error, ErrorKind, Field, Origin, Result};
 
+use crate::engine::images::PromptImages;
+use crate::images::Text;
 use crate::text::infill::InfillTokens;
 use crate::text::model_files::ModelFiles;
 use crate::text::output_parser::OutputFormat;
@@ -15,14 +20,18 @@ mod truncation;
 const TYPICAL_TOKEN: usize = 4;
 
 /// The tokens of a prompt, and the format of the output that follows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the fields are self-evident")]
 pub struct TokenizedPrompt {
     pub tokens: Vec<u32>,
+    pub images: PromptImages,
     pub output_format: OutputFormat,
 }
 
-/// The bytes of a prompt's texts, without those of its tools.
+/// What an image counts as in [`text_bytes`].
+const IMAGE_BYTES: usize = 1 << 20;
+
+/// The bytes of a prompt's texts, without those of its tools. An image counts as a long text: its pixels take as much work.
 pub fn text_bytes(prompt: &Prompt) -> usize {
     match prompt {
         Prompt::Text(text) => text.len(),
@@ -33,9 +42,11 @@ pub fn text_bytes(prompt: &Prompt) -> usize {
 }
 
 fn message_bytes(message: &Message) -> usize {
-    let texts = message.content.parts().iter().map(|ContentPart::Text(text)| text);
+    let texts = message.content.texts();
     let calls = message.tool_calls.iter().map(|call| &call.arguments);
-    texts.chain(&message.reasoning).chain(calls).map(String::len).sum()
+    let text: usize =
+        texts.chain(message.reasoning.iter().chain(calls).map(String::as_str)).map(str::len).sum();
+    text + IMAGE_BYTES * message.content.images().count()
 }
 
 /// The bounds of the work for a prompt.
@@ -100,11 +111,12 @@ pub fn encode(files: &ModelFiles, prompt: &Prompt, limits: Limits) -> Result<Tok
         Prompt::Tokens(tokens) => tokens.clone(),
         Prompt::Infill { before, after } => infill(files, before, after, limits)?,
         Prompt::Chat(chat) => {
-            let EncodedChat { text, tokens, .. } = chat_prompt(files, chat, limits)?;
-            return Ok(TokenizedPrompt { tokens, output_format: files.formats.output_format(chat, &text) });
+            let EncodedChat { text, tokens, images, .. } = chat_prompt(files, chat, limits)?;
+            let output_format = files.formats.output_format(chat, &text);
+            return Ok(TokenizedPrompt { tokens, images, output_format });
         }
     };
-    Ok(TokenizedPrompt { tokens, output_format: OutputFormat::default() })
+    Ok(TokenizedPrompt { tokens, images: PromptImages::default(), output_format: OutputFormat::default() })
 }
 
 /// Renders a prompt as a model with this context, in tokens, receives it.
@@ -179,6 +191,7 @@ struct EncodedChat {
     text: String,
     /// Empty if the conversation is much too long.
     tokens: Vec<u32>,
+    images: PromptImages,
     /// The number of tokens, or an estimate if it is much too long.
     length: usize,
     template: TemplateUse,
@@ -217,23 +230,42 @@ fn rendered_chat(files: &ModelFiles, chat: &ChatPrompt, limits: Limits) -> Resul
     let (file, template) = files.templates.choose(chat).map_err(invalid)?;
     let sanitize = chat.sanitize_control_tokens.unwrap_or(files.sanitize_control_tokens);
     let rendered = template.render(chat, sanitize.then_some(&files.control_tokens)).map_err(invalid)?;
+    let adaptations = rendered.adaptations.iter().map(ToString::to_string).collect();
+    let text = Text { text: rendered.text, sanitized: rendered.sanitized };
+    let (text, images) = with_images(files, chat, text)?;
+    let Text { text, sanitized } = text;
     let bounds = limits.bounds();
-    let tokens = match files.tokenizer.encode_within(&rendered.text, &rendered.sanitized, bounds) {
+    let tokens = match files.tokenizer.encode_within(&text, &sanitized, bounds) {
         Ok(tokens) => Some(tokens),
         Err(EncodeError::TooLong) => None,
         Err(error) => return Err(limits.refusal(error, Field::Messages)),
     };
-    let estimate = || (rendered.text.len() / TYPICAL_TOKEN).max(bounds.tokens.saturating_add(1));
+    let images = match (&tokens, &files.images) {
+        (Some(tokens), Ok(reader)) if !images.is_empty() => reader.locate(tokens, images)?,
+        _ => PromptImages::default(),
+    };
+    let estimate = || (text.len() / TYPICAL_TOKEN).max(bounds.tokens.saturating_add(1));
     let template = TemplateUse {
         name: file.name.clone(),
         file: file.source.path().to_owned(),
-        adaptations: rendered.adaptations.iter().map(ToString::to_string).collect(),
+        adaptations,
         tool_format: files.formats.format_use.clone(),
         reasoning_format: files.formats.reasoning_use.clone(),
-        sanitized: rendered.sanitized.len() as u32,
+        sanitized: sanitized.len() as u32,
     };
     let length = tokens.as_ref().map_or_else(estimate, Vec::len);
-    Ok(EncodedChat { text: rendered.text, tokens: tokens.unwrap_or_default(), length, template })
+    Ok(EncodedChat { text, tokens: tokens.unwrap_or_default(), images, length, template })
+}
+
+/// Reads the images of a conversation, and puts what stands for them in their places.
+fn with_images(files: &ModelFiles, chat: &ChatPrompt, text: Text) -> Result<(Text, Vec<Arc<Prepared>>)> {
+    if chat.messages.iter().all(|message| message.content.images().next().is_none()) {
+        return Ok((text, Vec::new()));
+    }
+    let reader =
+        files.images.as_ref().map_err(|problem| Error::invalid(Field::Messages, problem.as_str()))?;
+    let images = reader.prepare_all(chat)?;
+    Ok((reader.fill(text, &images)?, images))
 }
 
 fn text_tokens(files: &ModelFiles, text: &str, special: bool, limits: Limits) -> Result<Vec<u32>> {

@@ -185,7 +185,13 @@ fn activation_of_the_configuration_is_the_one_that_is_computed() {
         let folder = copy_with("llama-fp32", &json!({"hidden_act": activation}));
         let mut runner = mlx::load(folder.path(), &LoadOptions::default(), &mut |_, _| ()).unwrap();
         let row = Row { tokens: 0..2, blocks: vec![0], samples: vec![RowSampling::GREEDY], ..Row::default() };
-        let batch = Batch { tokens: vec![1, 2], positions: vec![0, 1], slots: vec![0, 1], rows: vec![row] };
+        let batch = Batch {
+            tokens: vec![1, 2],
+            positions: vec![0, 1],
+            slots: vec![0, 1],
+            rows: vec![row],
+            ..Batch::default()
+        };
         runner.logits(&batch).unwrap().as_slice::<f32>().to_vec()
     };
     assert_ne!(logits("silu"), logits("gelu"));
@@ -209,7 +215,13 @@ fn model_without_numbers_samples_no_token() {
         let samples = vec![RowSampling { temperature, ..RowSampling::GREEDY }];
         let score = Some(ScoreRequest { top: 1, ..ScoreRequest::default() });
         let row = Row { tokens: 0..1, blocks: vec![0], samples, score, ..Row::default() };
-        let batch = Batch { tokens: vec![1], positions: vec![0], slots: vec![0], rows: vec![row] };
+        let batch = Batch {
+            tokens: vec![1],
+            positions: vec![0],
+            slots: vec![0],
+            rows: vec![row],
+            ..Batch::default()
+        };
         runner.launch(&batch).unwrap();
         assert_eq!(runner.finish(&batch, &[]).unwrap().tokens, [NO_TOKEN], "{temperature}");
     }

@@ -24,6 +24,8 @@ import sys
 import time
 import zipfile
 
+import seeing_model
+
 TOOLS = ["numpy==2.4.6", "gguf==0.19.0"]
 
 MODELS = {
@@ -43,6 +45,8 @@ MODELS = {
     },
     # A fraction of the work of the whole model, for tests that compare texts of one model and do not read them.
     "shallow": {"folder": "SmolLM2-4-layers", "licence": "Apache-2.0", "of": "smollm2", "layers": 4},
+    # Beside the folder of the others, so that it is in no list of the tests that count models.
+    "seeing": {"folder": "../seeing/SmolLM2-seeing", "licence": "Apache-2.0", "of": "smollm2"},
 }
 
 
@@ -330,8 +334,12 @@ def make_folder(key, out, cache, dtype):
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
     if "of" in model:
-        take_layers(make_folder(model["of"], out, cache, dtype), work, model["layers"])
-        source = {"layers": model["layers"], "of": model["of"]}
+        whole = make_folder(model["of"], out, cache, dtype)
+        if "layers" in model:
+            take_layers(whole, work, model["layers"])
+        else:
+            seeing_model.make(whole, work, read_tensors, write_tensors, write_json)
+        source = {name: model[name] for name in ("layers", "of") if name in model}
     else:
         source = unpack(key, work, cache, dtype)
     write_json(work, "SOURCE.json", {"licence": model["licence"], **source})

@@ -16,9 +16,10 @@ struct Model {
     toy: bool,
 }
 
-const MODELS: [Model; 5] = [
+const MODELS: [Model; 6] = [
     Model { key: "smollm2", folder: "SmolLM2-135M-Instruct", toy: false },
     Model { key: "shallow", folder: "SmolLM2-4-layers", toy: false },
+    Model { key: "seeing", folder: "../seeing/SmolLM2-seeing", toy: false },
     Model { key: "minilm", folder: "all-MiniLM-L6-v2", toy: false },
     Model { key: "qwen2", folder: "toy-qwen2", toy: true },
     Model { key: "qwen3", folder: "toy-qwen3-4bit", toy: true },

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
+use ipc_proto::gateway::ImageUrls;
 use ipc_proto::generate::{Generation, Prompt, Submission};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::supervisor::{Change, KeepAlive, Want};
@@ -17,17 +18,21 @@ use ipc_proto::{Disposition, Error, ErrorKind, Origin, Resource, Result};
 use tracing::Instrument;
 
 use super::{Attempt, Attempted, Backend, Call, Capabilities, EventStream, GenerateAttempt, Probe, Tried};
+use crate::access::Tenant;
 use crate::fleet::FleetClient;
 use crate::fleet::client::deadline;
 use crate::inference::course::Course;
+use crate::inference::images::are_in;
 
 mod balance;
 mod fits;
+mod images;
 mod link;
 mod missing;
 mod worker_pool;
 
 use balance::affinity;
+use images::ImageFolder;
 use link::{CALL_DEADLINE, Link, answer};
 use worker_pool::WorkerPool;
 
@@ -48,12 +53,25 @@ pub struct LocalBackend {
     downloads: bool,
     /// The pools of models that had requests, by id and by used alias.
     pools: Mutex<HashMap<String, Arc<WorkerPool>>>,
+    images: ImageFolder,
 }
 
 impl LocalBackend {
     /// A backend for the workers of this supervisor. `downloads`: a request for a model of the hub begins its download.
     pub fn new(fleet: Arc<FleetClient>, downloads: bool) -> Self {
-        Self { fleet, downloads, pools: Mutex::default() }
+        let images = ImageFolder::new(fleet.run_folder());
+        Self { fleet, downloads, pools: Mutex::default(), images }
+    }
+
+    /// The same backend, which fetches images from these addresses.
+    #[must_use]
+    pub fn with_image_urls(self, urls: ImageUrls) -> Self {
+        Self { images: self.images.with_urls(urls), ..self }
+    }
+
+    /// Deletes the images of gateways that were killed.
+    pub fn delete_left_images(&self) {
+        self.images.delete_left();
     }
 
     /// Applies a change of a model's workers. Forgets the aliases of the model, because they may have changed.
@@ -149,8 +167,13 @@ impl LocalBackend {
         tokio::spawn(send.in_current_span());
     }
 
-    async fn submit(&self, attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
+    async fn submit(&self, mut attempt: GenerateAttempt) -> Attempt<Vec<EventStream>> {
         attempt.need_neutral_form()?;
+        if are_in(&attempt.generation.prompt) {
+            // In a box: most requests have none, and a request that waits keeps its future.
+            let whose = (&*attempt.model, &attempt.sender, &*attempt.course);
+            Box::pin(self.prepare_images(whose, &mut attempt.generation.prompt)).await?;
+        }
         let GenerateAttempt { model, request_id, cache_scope, mut generation, choices, .. } = attempt;
         generation.sampling.seed.get_or_insert(attempt.drawn_seed);
         let Tried { excluded, lost } = attempt.tried;
@@ -173,6 +196,15 @@ impl LocalBackend {
             self.send_keep_alive(&model, attempt.keep_alive.unwrap_or_default());
         }
         Ok(attempted)
+    }
+
+    /// Prompts with their images as the model's worker takes them.
+    async fn prepared(&self, whose: (&str, &Tenant, &Course), prompts: &[Prompt]) -> Result<Vec<Prompt>> {
+        let mut prompts = prompts.to_vec();
+        for prompt in prompts.iter_mut().filter(|prompt| are_in(prompt)) {
+            self.prepare_images(whose, prompt).await?;
+        }
+        Ok(prompts)
     }
 
     /// Makes a call at a worker. Dropping the future cancels the call there. `keep` is the model's new keep-alive, if any.
@@ -255,34 +287,49 @@ impl Backend for LocalBackend {
     }
 
     fn count_tokens<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<u32>> {
-        let Call { model, keep_alive, request, tried, course, .. } = call;
-        self.call((model, tried, course), keep_alive, move |link| async move {
-            let mut count = 0;
-            for prompt in request {
-                count += answer(link.client().count_tokens(deadline(CALL_DEADLINE), prompt.clone()).await)?;
-            }
-            Ok(count)
-        })
+        let Call { model, sender, keep_alive, request, tried, course } = call;
+        async move {
+            let prompts = self.prepared((model, sender, course), request).await?;
+            self.call((model, tried, course), keep_alive, move |link| async move {
+                let mut count = 0;
+                for prompt in prompts {
+                    count += answer(link.client().count_tokens(deadline(CALL_DEADLINE), prompt).await)?;
+                }
+                Ok(count)
+            })
+            .await
+        }
         .boxed()
     }
 
     fn render<'a>(&'a self, call: Call<'a, [Prompt]>) -> BoxFuture<'a, Attempt<Vec<RenderedPrompt>>> {
-        let Call { model, keep_alive, request, tried, course, .. } = call;
-        self.call((model, tried, course), keep_alive, move |link| async move {
-            let mut rendered = Vec::with_capacity(request.len());
-            for prompt in request {
-                rendered.push(answer(link.client().render(deadline(CALL_DEADLINE), prompt.clone()).await)?);
-            }
-            Ok(rendered)
-        })
+        let Call { model, sender, keep_alive, request, tried, course } = call;
+        async move {
+            let prompts = self.prepared((model, sender, course), request).await?;
+            self.call((model, tried, course), keep_alive, move |link| async move {
+                let mut rendered = Vec::with_capacity(prompts.len());
+                for prompt in prompts {
+                    rendered.push(answer(link.client().render(deadline(CALL_DEADLINE), prompt).await)?);
+                }
+                Ok(rendered)
+            })
+            .await
+        }
         .boxed()
     }
 
     fn tokenize<'a>(&'a self, call: Call<'a, TokenizeRequest>) -> BoxFuture<'a, Attempt<Tokenized>> {
-        let Call { model, keep_alive, request, tried, course, .. } = call;
-        self.call((model, tried, course), keep_alive, move |link| async move {
-            answer(link.client().tokenize(deadline(CALL_DEADLINE), request.clone()).await)
-        })
+        let Call { model, sender, keep_alive, request, tried, course } = call;
+        async move {
+            let mut request = request.clone();
+            if are_in(&request.prompt) {
+                self.prepare_images((model, sender, course), &mut request.prompt).await?;
+            }
+            self.call((model, tried, course), keep_alive, move |link| async move {
+                answer(link.client().tokenize(deadline(CALL_DEADLINE), request).await)
+            })
+            .await
+        }
         .boxed()
     }
 
@@ -306,7 +353,7 @@ mod tests {
         let backend = LocalBackend::new(Arc::clone(&fleet), true);
         let attempt = GenerateAttempt {
             model: "m".into(),
-            sender: crate::access::Tenant::default(),
+            sender: Tenant::default(),
             request_id: String::new(),
             cache_scope: String::new(),
             generation: Generation::default(),

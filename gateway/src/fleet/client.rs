@@ -1,6 +1,6 @@
 //! Calls to the supervisor.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,11 @@ impl FleetClient {
     /// A client of the supervisor at `socket`.
     pub fn new(socket: PathBuf) -> Self {
         Self { socket, connection: OnceCell::new() }
+    }
+
+    /// The private folder that all processes of the server share: that of the supervisor's socket.
+    pub fn run_folder(&self) -> &Path {
+        self.socket.parent().unwrap_or(Path::new("."))
     }
 
     /// Waits until a worker serves the wanted model. Returns the addresses of all workers that do.

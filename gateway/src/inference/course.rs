@@ -10,6 +10,7 @@ use ipc_proto::{Error, ErrorKind, Origin};
 
 use super::content::Content;
 use super::directory::Directory;
+use super::image_files::ImageFiles;
 use super::names::Names;
 use super::record::Cost;
 use super::routing::Decision;
@@ -31,6 +32,8 @@ pub struct Course {
     content: OnceLock<Arc<Content>>,
     /// The names that all attempts use.
     names: OnceLock<Arc<Names>>,
+    /// The images that were written for a worker.
+    image_files: ImageFiles,
     decision: OnceLock<Arc<Decision>>,
     attempts: AtomicU32,
     recoveries: AtomicU32,
@@ -123,6 +126,11 @@ impl Course {
         if let Some(content) = content {
             self.content.get_or_init(|| content);
         }
+    }
+
+    /// The files of the request's images, for workers. They live as long as the course.
+    pub fn image_files(&self) -> &ImageFiles {
+        &self.image_files
     }
 
     /// The names that all attempts use: those at the time of the first one.

@@ -62,6 +62,11 @@ impl InferenceRequest {
         (1 + self.more_prompts.len()) * self.choices as usize
     }
 
+    /// All prompts.
+    pub fn prompts(&self) -> impl Iterator<Item = &Prompt> {
+        std::iter::once(&self.generation.prompt).chain(&self.more_prompts)
+    }
+
     /// Adds labels from the request's headers. Labels in the body have precedence. Requests of one session go to the same worker.
     #[must_use]
     pub fn with_labels(mut self, from_headers: Labels) -> Self {

@@ -5,6 +5,7 @@ pub mod body;
 pub mod checks;
 pub mod extensions;
 pub mod field_names;
+pub mod images;
 pub mod keep_alive;
 pub mod labels;
 pub mod media;

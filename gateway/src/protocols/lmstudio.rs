@@ -30,7 +30,7 @@ pub struct List {
 pub struct Model {
     pub id: String,
     pub object: &'static str,
-    /// `llm` or `embeddings`.
+    /// `llm`, `vlm` for one that reads images, or `embeddings`.
     pub r#type: &'static str,
     /// The first part of the id, or `local`.
     pub publisher: String,
@@ -92,6 +92,7 @@ async fn describe(services: &Services, entry: ModelEntry) -> Result<Option<Model
 fn to_model(entry: ModelEntry, settings: &ModelSettings) -> Option<Model> {
     let details = entry.details;
     let r#type = match details.kind {
+        ModelKind::Generate if details.capabilities.vision => "vlm",
         ModelKind::Generate => "llm",
         ModelKind::Embed => "embeddings",
         ModelKind::Rerank => return None,
@@ -152,6 +153,13 @@ mod tests {
             (model.r#type, model.state, model.loaded_context_length),
             ("embeddings", "not-loaded", None)
         );
+    }
+
+    #[test]
+    fn model_that_reads_images_has_a_type_of_its_own() {
+        let mut seeing = entry(ModelKind::Generate, ModelState::Ready);
+        seeing.details.capabilities.vision = true;
+        assert_eq!(to_model(seeing, &ModelSettings::default()).unwrap().r#type, "vlm");
     }
 
     #[test]

@@ -16,10 +16,13 @@ pub struct GatewayInstance {
 }
 
 impl GatewayInstance {
+    /// The folder of the locks.
+    pub const FOLDER: &'static str = "gateways";
+
     /// A new instance in `home`, without a lock.
     pub fn new(home: &Path) -> Self {
         let name = uuid::Uuid::new_v4().simple().to_string();
-        Self { folder: home.join("gateways"), name, lock: Mutex::default() }
+        Self { folder: home.join(Self::FOLDER), name, lock: Mutex::default() }
     }
 
     /// The unique name.

@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{scoring, stack, verdicts};
+use super::{images, scoring, stack, verdicts};
 
 type Frames = UnboundedSender<Option<StepFrame>>;
 
@@ -48,6 +48,8 @@ struct FakeWorker {
     priorities: Arc<Mutex<Vec<Priority>>>,
     /// What it was asked as a judge.
     judge: verdicts::Asked,
+    /// The images that it was sent.
+    images: images::Received,
     /// Calls that ended it.
     poisoned: Arc<AtomicUsize>,
     /// How often it died. Each death is followed by a new incarnation.
@@ -72,6 +74,8 @@ struct Calls {
     live: Arc<Mutex<LiveSettings>>,
     /// Whether there is only one model of each task.
     one_per_task: Arc<AtomicBool>,
+    /// Whether there is a model `eyes` that reads images.
+    has_eyes: Arc<AtomicBool>,
     /// Whether the supervisor answers nothing more about models and memory.
     silent: Arc<AtomicBool>,
 }
@@ -88,6 +92,7 @@ impl FakeSupervisor {
         let is_alias = self.calls.settings.lock().unwrap().aliases.iter().any(|alias| alias == model);
         match model {
             "m" | "slow" | "vectors" | "ranker" => Ok(()),
+            "eyes" if self.calls.has_eyes.load(Ordering::Relaxed) => Ok(()),
             _ if is_alias => Ok(()),
             _ => Err(Error::not_found(Resource::Model, format!("no \"{model}\""))),
         }
@@ -129,7 +134,8 @@ impl Supervisor for FakeSupervisor {
                 encoder("vectors", ModelKind::Embed),
             ];
         }
-        vec![strange, ready, slow]
+        let eyes = self.calls.has_eyes.load(Ordering::Relaxed).then(images::eyes);
+        vec![strange, ready, slow].into_iter().chain(eyes).collect()
     }
 
     async fn model(self, context: Context, name: String) -> Result<ModelEntry> {
@@ -358,6 +364,7 @@ impl Worker for FakeWorker {
 
     async fn submit(self, _: Context, stream: StreamId, submission: Box<Submission>) -> Result<Accepted> {
         let id = submission.choices[0].id;
+        self.images.read(&submission.generation.prompt);
         if let Some(events) = scoring::events(id, &submission.generation) {
             self.send(stream, events);
             return Ok(Accepted { prompt_tokens: 3, capacity: CAPACITY });
@@ -389,6 +396,7 @@ impl Worker for FakeWorker {
     }
 
     async fn count_tokens(self, _: Context, prompt: Prompt) -> Result<u32> {
+        self.images.read(&prompt);
         if matches!(&prompt, Prompt::Chat(chat) if chat.messages[0].content.text() == "late") {
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
@@ -585,6 +593,16 @@ impl Gateway {
     /// Runs a future on the gateway's runtime.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
+    }
+
+    /// From now on there is a model `eyes` that reads images.
+    pub(crate) fn serve_eyes(&self) {
+        self.calls.has_eyes.store(true, Ordering::Relaxed);
+    }
+
+    /// The images that the worker has received.
+    pub(crate) fn images(&self) -> &images::Received {
+        &self.worker.images
     }
 
     /// Cancellations that the worker has received.

@@ -13,6 +13,7 @@ mod connections;
 mod contents;
 mod decisions;
 mod fakes;
+mod images;
 mod intake;
 mod judging;
 mod keep_alive;

@@ -90,8 +90,22 @@ fn capacity() -> impl Strategy<Value = Capacity> {
     any::<(u32, u32)>().prop_map(|(limit, free)| Capacity { limit, free })
 }
 
+fn image() -> impl Strategy<Value = Image> {
+    let source = prop_oneof![
+        vec(any::<u8>(), 0..40).prop_map(|bytes| ImageSource::Data(bytes.into())),
+        any::<String>().prop_map(ImageSource::Url),
+        "[a-z/]{0,40}".prop_map(|path| ImageSource::File(path.into())),
+    ];
+    let detail = prop::sample::select(vec![ImageDetail::Auto, ImageDetail::Low, ImageDetail::High]);
+    (source, detail).prop_map(|(source, detail)| Image { source, detail })
+}
+
 fn content() -> impl Strategy<Value = Content> {
-    any::<String>().prop_map(Content::from)
+    (any::<String>(), prop::option::of(image())).prop_map(|(text, image)| {
+        let mut content = Content::from(text);
+        image.into_iter().for_each(|image| content.push_image(image));
+        content
+    })
 }
 
 fn message() -> impl Strategy<Value = Message> {

@@ -1,8 +1,10 @@
+use bytes::Bytes;
+
 use super::*;
 
 /// The parts of `content`, as texts.
 fn texts(content: &Content) -> Vec<&str> {
-    content.parts().iter().map(|ContentPart::Text(text)| text.as_str()).collect()
+    content.texts().collect()
 }
 
 #[test]
@@ -46,4 +48,22 @@ fn texts_are_changed_in_place() {
     let mut content = Content::from("a b");
     content.texts_mut().for_each(|text| *text = text.to_uppercase());
     assert_eq!(content, Content::from("A B"));
+}
+
+#[test]
+fn images_stay_between_the_texts_around_them() {
+    let image = Image { source: ImageSource::Data(Bytes::from_static(b"x")), detail: ImageDetail::Auto };
+    let mut content = Content::from("a");
+    content.push_image(image.clone());
+    content.push_text("b");
+    content.append(&Content::from(image));
+    content.prepend_text("c");
+    assert_eq!((content.parts().len(), content.images().count(), &*content.text()), (4, 2, "cab"));
+    assert_eq!(content.with_images_as("|"), Content::from("ca|b|"));
+}
+
+#[test]
+fn image_is_never_printed() {
+    let printed = format!("{:?}", ImageSource::Data(Bytes::from_static(b"secret")));
+    assert_eq!(printed, "Data(6 bytes)");
 }

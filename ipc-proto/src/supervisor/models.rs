@@ -89,7 +89,7 @@ pub struct Capabilities {
     pub tools: bool,
     /// Its template writes reasoning.
     pub reasoning: bool,
-    /// It may be sent images. No local model may yet: of one with vision weights, only the language model is loaded.
+    /// It may be sent images.
     pub vision: bool,
     /// It produces vectors and no text.
     pub embeddings: bool,

@@ -226,10 +226,13 @@ fn apply_tensors(details: &mut Details, config: &Value, tensors: &BTreeMap<Strin
     };
     let mut stored = 0u64;
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
-    // The worker loads only the language model of a vision model.
-    let is_vision_model = families::is_part(&details.architecture);
+    // Without a tower, or for some families, the worker loads only the language model.
+    details.capabilities.vision = families::sees(&details.architecture)
+        && config.get("vision_config").is_some_and(Value::is_object)
+        && tensors.keys().any(|name| families::is_vision_tensor(name));
+    let skips_vision = families::is_part(&details.architecture) && !details.capabilities.vision;
     for (name, tensor) in
-        tensors.iter().filter(|(name, _)| !(is_vision_model && families::is_vision_tensor(name)))
+        tensors.iter().filter(|(name, _)| !(skips_vision && families::is_vision_tensor(name)))
     {
         let (begin, end) = tensor.data_offsets;
         stored = stored.saturating_add(end.saturating_sub(begin));

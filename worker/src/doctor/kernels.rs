@@ -210,6 +210,7 @@ fn paged_attention() -> Result<Array> {
             positions: positions.clone().collect(),
             slots: positions.clone().map(slot).collect(),
             rows: vec![Row { tokens: 0..positions.len(), blocks: BLOCKS.to_vec(), ..Row::default() }],
+            ..Batch::default()
         };
         let output = attend_paged(KvStep::new(&mut pool, &batch)?, &heads)?;
         output.eval()?;

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use ipc_proto::worker::PrefixStatistics;
 
+use super::images::PromptImages;
 use super::prefix_cache::{ChainHash, ChainHasher, Found, PrefixCache};
 use super::runner::BlockId;
 
@@ -177,11 +178,22 @@ impl BlockAllocator {
         self.shared.borrow().cache.statistics()
     }
 
-    /// Appends the missing hashes of the full blocks of `tokens` to `chain`, whose first hash follows from `scope`.
-    pub fn extend_chain(&self, chain: &mut Vec<ChainHash>, scope: ChainHash, tokens: &[u32]) {
+    /// Appends the missing hashes of the full blocks of `tokens` to `chain`, whose first hash follows from `scope`. The tokens of
+    /// `images` mean what these show.
+    pub fn extend_chain(
+        &self,
+        chain: &mut Vec<ChainHash>,
+        scope: ChainHash,
+        tokens: &[u32],
+        images: &PromptImages,
+    ) {
         let size = self.block_size as usize;
         for block in tokens.chunks_exact(size).skip(chain.len()) {
             let before = chain.last().copied().unwrap_or(scope);
+            let start = chain.len() * size;
+            let before = images
+                .digests(start..start + size)
+                .fold(before, |before, digest| self.hasher.next_image(before, digest));
             chain.push(self.hasher.next(before, block));
         }
     }

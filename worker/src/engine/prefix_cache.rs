@@ -73,6 +73,11 @@ impl ChainHasher {
     pub(super) fn next(&self, before: ChainHash, tokens: &[u32]) -> ChainHash {
         ChainHash(self.0.hash_one((before, tokens)), self.1.hash_one((before, tokens)))
     }
+
+    /// The hash of the text of `before` and an image with this digest, of which tokens follow.
+    pub(super) fn next_image(&self, before: ChainHash, digest: &[u8; 32]) -> ChainHash {
+        ChainHash(self.0.hash_one((before, digest)), self.1.hash_one((before, digest)))
+    }
 }
 
 impl EvictedHistory {

@@ -4,7 +4,9 @@
 //! the scheduler without a device, and a device without the scheduler.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use image_input::Prepared;
 use ipc_proto::worker::Memory;
 
 /// Index of a block in the KV pool.
@@ -23,6 +25,8 @@ pub struct Batch {
     pub tokens: Vec<u32>,
     /// Position of each token in its sequence, `[T]`.
     pub positions: Vec<u32>,
+    /// Time, row and column of each token, `[T]`, if they are not its position for all tokens; empty otherwise.
+    pub axes: Vec<[u32; 3]>,
     /// Slot of each token's K and V: `block_id * block_size + offset`, `[T]`; all distinct.
     pub slots: Vec<u32>,
     /// One per sequence in the step.
@@ -34,6 +38,7 @@ impl Batch {
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.positions.clear();
+        self.axes.clear();
         self.slots.clear();
         self.rows.clear();
     }
@@ -51,6 +56,8 @@ pub struct Row {
     pub extended: bool,
     /// The recurrent states, if the model has any.
     pub state: Option<RowState>,
+    /// Images of which tokens are in the row.
+    pub images: Vec<RowImage>,
     /// Sampling parameters of the next tokens. Empty if more of the prompt follows; otherwise one, plus one per drafted
     /// token at the end of the row.
     pub samples: Vec<RowSampling>,
@@ -60,6 +67,17 @@ pub struct Row {
     pub masked: bool,
     /// The log probabilities to return, if any.
     pub score: Option<ScoreRequest>,
+}
+
+/// An image of which tokens are in a row.
+#[derive(Debug, Clone)]
+pub struct RowImage {
+    /// What the vision tower takes.
+    pub image: Arc<Prepared>,
+    /// The index in the batch of each token that stands for it.
+    pub tokens: Vec<u32>,
+    /// Which of its features these are, in order.
+    pub features: Range<u32>,
 }
 
 /// The recurrent states of a row.
@@ -163,6 +181,9 @@ pub struct RunnerCapacity {
     pub original_context: Option<u32>,
     /// Blocks that a recurrent state of the model counts as; `None` if it has none.
     pub blocks_per_state: Option<u32>,
+    /// Most tokens of an image, if they attend to each other; `None` if they attend to those before them, like text. A step computes
+    /// such an image as a whole.
+    pub whole_images: Option<u32>,
 }
 
 /// Runs steps on a device.

@@ -14,11 +14,14 @@
 //!
 //! Blocks in the prefix cache are not recomputed. A sequence whose prefix another one is computing waits for it.
 
+use std::ops::Range;
+
 use ipc_proto::generate::PromptProgress;
 use ipc_proto::worker::{DraftStatistics, PrefixStatistics};
 
 use super::block_allocator::BlockAllocator;
 use super::fair_share::FairShare;
+use super::images::PromptImages;
 use super::runner::{Batch, BlockId, Row, RunnerCapacity, StateId};
 use super::sequence::{PrefixHit, Sequence, SequenceId, SequenceParams};
 use super::state_pool::StatePool;
@@ -317,15 +320,9 @@ impl Scheduler {
             }
             let most = prefill_limit(&self.running[at], budget);
             let (count, cost) = prefill_share(self.running[at].pending(), most);
-            let (count, cost) = match &self.states {
-                Some(_) if cost > 0 => {
-                    let count = self.running[at].up_to_border(count, &self.allocator);
-                    (count, count)
-                }
-                _ => (count, cost),
-            };
+            let count = if cost > 0 { self.whole_part(&self.running[at], count) } else { count };
             if count > 0 && self.reserve_blocks(at, count) {
-                budget -= cost;
+                budget = budget.saturating_sub(if cost > 0 { count } else { 0 });
                 self.push_row(batch, at, count);
             }
             at += 1;
@@ -338,7 +335,7 @@ impl Scheduler {
         let mut at = 0;
         while self.running.len() < self.most_running() && budget > 0 && at < self.waiting.len() {
             let next = &mut self.waiting[at];
-            let found = next.find(&self.allocator, self.states.as_ref(), self.capacity.window);
+            let found = next.find(&self.allocator, self.states.as_ref(), &self.capacity);
             let Ok(cached) = found else {
                 at += 1;
                 continue;
@@ -358,11 +355,8 @@ impl Scheduler {
             next.precedence.joined = (rank(&next, &self.shares, self.steps), self.joined);
             self.joined += 1;
             self.shares.join(next.precedence.share, self.steps);
-            let mut count = next.pending().min(prefill_limit(&next, budget));
-            if self.states.is_some() {
-                count = next.up_to_border(count, &self.allocator);
-            }
-            budget -= count;
+            let count = self.whole_part(&next, next.pending().min(prefill_limit(&next, budget)));
+            budget = budget.saturating_sub(count);
             self.running.push(next);
             self.push_row(batch, self.running.len() - 1, count);
         }
@@ -386,6 +380,18 @@ impl Scheduler {
         true
     }
 
+    /// How many of the next `count` tokens one step can compute: up to a block border in a model with states, and no part of an
+    /// image in one that sees images as a whole.
+    fn whole_part(&self, sequence: &Sequence, count: usize) -> usize {
+        if self.states.is_some() {
+            sequence.up_to_border(count, &self.allocator)
+        } else if self.capacity.whole_images.is_some() {
+            sequence.up_to_image(count)
+        } else {
+            count
+        }
+    }
+
     fn push_row(&mut self, batch: &mut Batch, at: usize, count: usize) {
         let drafts = self.take_drafts(at, count);
         let sequence = &mut self.running[at];
@@ -396,12 +402,15 @@ impl Scheduler {
         batch.tokens.extend_from_slice(&drafts);
         let range = range.start..range.end + drafts.len();
         batch.positions.extend(range.clone().map(|position| position as u32));
+        push_axes(batch, &sequence.images, range.clone());
+        let images = sequence.images.in_row(&range, start);
         batch.slots.extend(range.map(|position| sequence.table.slot(position as u32)));
         let mut blocks = self.spare.pop().unwrap_or_default();
         blocks.clear();
         blocks.extend_from_slice(sequence.table.blocks());
         let extended = sequence.extended;
-        let mut row = Row { tokens: start..batch.tokens.len(), blocks, extended, state, ..Row::default() };
+        let tokens = start..batch.tokens.len();
+        let mut row = Row { tokens, blocks, extended, state, images, ..Row::default() };
         if count == sequence.pending() {
             row.samples.extend((0..=drafts.len()).map(|ahead| sequence.row_sampling(ahead)));
             row.adjust = sequence.logit_adjustments();
@@ -529,7 +538,8 @@ fn max_blocks(limits: StepLimits, capacity: RunnerCapacity, length: u32) -> u32 
 
 /// Blocks of a step's tokens and their window, if the first token is not at the start of a block.
 fn window_span(limits: StepLimits, capacity: RunnerCapacity) -> Option<u32> {
-    let tokens = |window: u32| window.saturating_add(limits.prefill_tokens.min(1 << 30) as u32);
+    let step = (limits.prefill_tokens.min(1 << 30) as u32).max(capacity.whole_images.unwrap_or(0));
+    let tokens = |window: u32| window.saturating_add(step);
     capacity.window.map(|window| tokens(window).div_ceil(capacity.block_size) + 1)
 }
 
@@ -551,6 +561,17 @@ fn prefill_share(pending: usize, budget: usize) -> (usize, usize) {
         1 => (1, 0),
         _ => (pending.min(budget), pending.min(budget)),
     }
+}
+
+/// Appends the axes of a row's tokens, which are at `range` of their sequence. Once one row of the batch has any, all have.
+fn push_axes(batch: &mut Batch, images: &PromptImages, range: Range<usize>) {
+    if !images.has_axes() && batch.axes.is_empty() {
+        return;
+    }
+    let rows_before = batch.positions.len() - range.len();
+    let missing = batch.axes.len()..rows_before;
+    batch.axes.extend(batch.positions[missing].iter().map(|position| [*position; 3]));
+    batch.axes.extend(range.map(|index| images.axes(index)));
 }
 
 #[cfg(test)]

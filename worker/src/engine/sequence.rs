@@ -7,12 +7,11 @@ use ipc_proto::generate::{Logprobs, Priority};
 use super::block_allocator::{BlockAllocator, BlockTable, Cached, Pending};
 use super::drafts;
 use super::fair_share::Share;
+use super::images::PromptImages;
 use super::penalties::{Adjustments, Penalties};
 use super::prefix_cache::ChainHash;
 use super::rng;
-#[cfg(doc)]
-use super::runner::RunnerCapacity;
-use super::runner::{LogitAdjustment, RowSampling, RowState, ScoreRequest};
+use super::runner::{LogitAdjustment, RowSampling, RowState, RunnerCapacity, ScoreRequest};
 use super::state_pool::{State, StatePool};
 
 /// Unique within the engine; ids ascend in order of arrival.
@@ -39,6 +38,8 @@ pub struct SamplingParams {
 pub struct SequenceParams {
     /// Neither empty nor too long.
     pub prompt: Vec<u32>,
+    /// The images in it, in order.
+    pub images: PromptImages,
     /// Tokens that another worker generated; the output continues after them.
     pub generated: Vec<u32>,
     /// See [`SamplingParams`].
@@ -65,6 +66,7 @@ pub struct Sequence {
     /// Prompt, then generated tokens.
     pub(super) tokens: Vec<u32>,
     pub(super) prompt_len: usize,
+    pub(super) images: PromptImages,
     /// Number of tokens whose KV is in the pool.
     pub(super) computed: usize,
     pub(super) table: BlockTable,
@@ -135,6 +137,7 @@ impl Sequence {
     ) -> Self {
         let SequenceParams {
             prompt,
+            images,
             generated,
             sampling,
             priority,
@@ -150,6 +153,7 @@ impl Sequence {
             id,
             prompt_len: prompt.len(),
             tokens: prompt,
+            images,
             computed: 0,
             table: blocks.table(),
             state: None,
@@ -177,7 +181,7 @@ impl Sequence {
     }
 
     /// Looks up its text in the prefix cache. At least its last token is left to compute. A model with `states` can only
-    /// continue from a snapshot.
+    /// continue from a snapshot, and one that sees `whole_images` not within an image.
     ///
     /// # Errors
     /// When another sequence is computing more of the text.
@@ -185,11 +189,15 @@ impl Sequence {
         &mut self,
         blocks: &BlockAllocator,
         states: Option<&StatePool>,
-        window: Option<u32>,
+        capacity: &RunnerCapacity,
     ) -> Result<Cached, Pending> {
-        blocks.extend_chain(&mut self.chain, self.scope, &self.tokens);
+        let window = capacity.window;
+        blocks.extend_chain(&mut self.chain, self.scope, &self.tokens, &self.images);
         let chain = &self.chain[..self.adoptable(blocks)];
-        let cached = blocks.find(chain, window)?;
+        let mut cached = blocks.find(chain, window)?;
+        if capacity.whole_images.is_some() {
+            cached = blocks.find(&chain[..self.up_to_images(cached.blocks, blocks)], window)?;
+        }
         let Some(states) = states else { return Ok(cached) };
         let cached = &chain[..cached.blocks as usize];
         let reach = cached.iter().rposition(|text| states.contains(*text)).map_or(0, |at| at + 1);
@@ -200,6 +208,19 @@ impl Sequence {
     fn adoptable(&self, blocks: &BlockAllocator) -> usize {
         let needed = if self.scores_prompt() { self.scored } else { self.tokens.len() };
         blocks.whole_blocks(needed - 1).min(self.chain.len())
+    }
+
+    /// How many of its first `count` blocks it may adopt so that no image is split.
+    fn up_to_images(&self, count: u32, blocks: &BlockAllocator) -> usize {
+        let mut count = count as usize;
+        loop {
+            let tokens = blocks.tokens_in(count as u32);
+            match self.images.whole_end(0..tokens) {
+                end if end == tokens => return count,
+                end if end < tokens => count = blocks.whole_blocks(end),
+                _ => return 0,
+            }
+        }
     }
 
     /// Pending prompt tokens whose successors need no score.
@@ -249,9 +270,14 @@ impl Sequence {
         self.scored = self.scored.max((self.computed + 1).min(self.prompt_len));
         let now = blocks.whole_blocks(self.computed);
         if now > before {
-            blocks.extend_chain(&mut self.chain, self.scope, &self.tokens[..self.computed]);
+            blocks.extend_chain(&mut self.chain, self.scope, &self.tokens[..self.computed], &self.images);
             self.table.publish(&self.chain[..now], before, true);
         }
+    }
+
+    /// How many of the next `count` tokens a step computes that splits no image. More than `count` if it begins with one.
+    pub(super) fn up_to_image(&self, count: usize) -> usize {
+        self.images.whole_end(self.computed..self.computed + count) - self.computed
     }
 
     /// How many of the next `count` tokens a step of a model with states computes. It ends at a block border where others can

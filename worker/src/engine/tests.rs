@@ -52,6 +52,7 @@ impl Runner for Faulty {
             window: None,
             original_context: None,
             blocks_per_state: None,
+            whole_images: None,
         }
     }
 

@@ -66,8 +66,12 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn seeds_and_their_prefixes_pass() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 3] =
-        [("output", super::output), ("schema", super::schema), ("conversation", super::conversation)];
+    let targets: [(&str, Target); 4] = [
+        ("output", super::output),
+        ("schema", super::schema),
+        ("conversation", super::conversation),
+        ("image", super::image),
+    ];
     for (target, run) in targets {
         let seeds = seeds(target);
         assert!(!seeds.is_empty(), "{target}");
@@ -93,5 +97,17 @@ proptest! {
     #[test]
     fn random_conversations_pass(data in data()) {
         super::conversation(&data);
+    }
+
+    /// Seeds of which some bytes are others.
+    #[test]
+    fn damaged_images_pass(seed in any::<prop::sample::Index>(), changes in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..8)) {
+        let seeds = seeds("image");
+        let mut data = seed.get(&seeds).clone();
+        for (at, byte) in changes {
+            let at = at.index(data.len());
+            data[at] = byte;
+        }
+        super::image(&data);
     }
 }

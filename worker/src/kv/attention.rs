@@ -26,6 +26,23 @@ pub struct AttentionParams<'a> {
     pub sinks: Option<&'a Array>,
 }
 
+/// How the tokens of an image attend to each other: to the later ones, too. A window limits only how far back they see. (Reference:
+/// `create_masks_for_vision_model` of `modeling_gemma3.py` in Transformers 5.24.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageAttention {
+    /// Most tokens of an image.
+    pub tokens: u32,
+    /// Only in layers with a window; in the others they attend to those before them, like text.
+    pub in_windows_only: bool,
+}
+
+impl ImageAttention {
+    /// Whether tokens of an image attend to its later ones in layers with this window.
+    pub(super) fn applies(self, window: Option<u32>) -> bool {
+        window.is_some() || !self.in_windows_only
+    }
+}
+
 /// The implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {

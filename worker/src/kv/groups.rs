@@ -8,12 +8,13 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 
 use mlx_rs::Array;
 
 use super::attention::{AttentionMask, attends_to};
 use super::{BLOCK_SIZE, KvShape};
-use crate::engine::runner::{Batch, Row};
+use crate::engine::runner::{Batch, Row, RowImage};
 
 /// Maximum tokens of a row in a group.
 const MAX_GROUPED_TOKENS: usize = 8;
@@ -64,38 +65,54 @@ pub(super) enum Keys {
     },
 }
 
+/// What tokens of a layer attend to.
+#[derive(Clone, Copy)]
+pub(super) struct View {
+    /// The last tokens up to their own; `None`: all of them.
+    pub(super) window: Option<u32>,
+    /// Tokens of an image attend to the later ones of the image, too.
+    pub(super) whole_images: bool,
+}
+
 /// Tokens of one row, with the keys they attend to.
 struct RowSpan<'a> {
     row: &'a Row,
+    /// Positions of the images of which all tokens attend to each other.
+    images: Rc<[Range<u32>]>,
     /// All tokens of the row or some of them, by index in the step.
     tokens: Range<usize>,
     /// Position of the first token.
     first: u32,
     /// Position of the first key.
     first_key: u32,
-    /// Position after the last token and key.
+    /// Position after the last token.
     end: u32,
+    /// Position after the last key.
+    end_key: u32,
     /// Blocks of the keys.
     blocks: &'a [u32],
 }
 
 impl AttentionGroups {
-    /// Groups `batch` for layers with this window, in a pool of `pool_blocks` blocks. A group has at most `max_scores` scores
+    /// Groups `batch` for layers with this view, in a pool of `pool_blocks` blocks. A group has at most `max_scores` scores
     /// per query head, or a single token.
     pub(super) fn new(
         batch: &Batch,
-        window: Option<u32>,
+        view: View,
         shape: KvShape,
         (pool_blocks, max_scores): (u32, usize),
     ) -> Self {
         let block_bytes = shape.layer_block_bytes() as usize;
         let mut grouped: BTreeMap<(usize, usize), Vec<RowSpan>> = BTreeMap::new();
         let mut single = Vec::new();
+        let window = view.window;
         for row in &batch.rows {
-            let span = RowSpan::new(row, row.tokens.clone(), batch.positions[row.tokens.start], window);
+            let images = if view.whole_images { image_positions(batch, row) } else { Rc::default() };
+            let first = batch.positions[row.tokens.start];
+            let span = RowSpan::new(row, images, row.tokens.clone(), first, window);
             let blocks = span.blocks.len();
             let reads_in_place = span.is_consecutive() && blocks * block_bytes > GATHER_BYTES;
-            if row.tokens.len() > MAX_GROUPED_TOKENS || reads_in_place {
+            if row.tokens.len() > MAX_GROUPED_TOKENS || reads_in_place || !span.images.is_empty() {
                 single.extend(span.split(max_scores, window));
             } else {
                 let length = blocks.next_power_of_two().max(MIN_GROUPED_BLOCKS);
@@ -126,6 +143,15 @@ impl AttentionGroups {
     }
 }
 
+/// The positions of the images in a row, from the first token of each to its last.
+fn image_positions(batch: &Batch, row: &Row) -> Rc<[Range<u32>]> {
+    let positions = |image: &RowImage| {
+        let position = |token: &u32| batch.positions[*token as usize];
+        Some(position(image.tokens.first()?)..position(image.tokens.last()?) + 1)
+    };
+    row.images.iter().filter_map(positions).collect()
+}
+
 /// Splits `spans` into groups of at most `rows`.
 fn split_into_groups(mut spans: Vec<RowSpan>, rows: usize) -> Vec<Vec<RowSpan>> {
     let mut groups = Vec::new();
@@ -151,23 +177,37 @@ impl HeadBlocks {
 }
 
 impl<'a> RowSpan<'a> {
-    fn new(row: &'a Row, tokens: Range<usize>, first: u32, window: Option<u32>) -> Self {
+    fn new(
+        row: &'a Row,
+        images: Rc<[Range<u32>]>,
+        tokens: Range<usize>,
+        first: u32,
+        window: Option<u32>,
+    ) -> Self {
         let end = first + tokens.len() as u32;
+        let image_of = |position: u32| images.iter().find(|image| image.contains(&position));
+        let end_key = image_of(end - 1).map_or(end, |image| image.end);
         let first_key = window.map_or(0, |window| (first + 1).saturating_sub(window));
-        let blocks = (first_key / BLOCK_SIZE) as usize..end.div_ceil(BLOCK_SIZE) as usize;
-        Self { row, tokens, first, first_key, end, blocks: &row.blocks[blocks] }
+        let blocks = (first_key / BLOCK_SIZE) as usize..end_key.div_ceil(BLOCK_SIZE) as usize;
+        Self { row, tokens, first, first_key, end, end_key, blocks: &row.blocks[blocks], images }
+    }
+
+    /// Whether the token at position `query` attends to the one at `key`. A window hides the start of its image, never the end.
+    fn attends_to(&self, query: u32, key: u32, window: u32) -> bool {
+        let follows = |image: &Range<u32>| query < key && image.contains(&query) && image.contains(&key);
+        attends_to(query, key, window) || self.images.iter().any(follows)
     }
 
     /// Splits the tokens into spans of at most `max_scores` scores, or of one token.
     fn split(self, max_scores: usize, window: Option<u32>) -> Vec<Self> {
-        let length = (max_scores / (self.end - self.first_key).max(1) as usize).max(1);
+        let length = (max_scores / (self.end_key - self.first_key).max(1) as usize).max(1);
         if length >= self.tokens.len() {
             return vec![self];
         }
-        let Self { row, tokens, first, .. } = self;
+        let Self { row, tokens, first, images, .. } = self;
         let span = |start: usize| {
             let end = (start + length).min(tokens.end);
-            Self::new(row, start..end, first + (start - tokens.start) as u32, window)
+            Self::new(row, Rc::clone(&images), start..end, first + (start - tokens.start) as u32, window)
         };
         tokens.clone().step_by(length).map(span).collect()
     }
@@ -178,7 +218,7 @@ impl<'a> RowSpan<'a> {
     }
 
     fn keys_and_mask(&self, window: Option<u32>, heads: HeadBlocks) -> (Keys, AttentionMask) {
-        let (skipped, count) = (self.first_key % BLOCK_SIZE, self.end - self.first_key);
+        let (skipped, count) = (self.first_key % BLOCK_SIZE, self.end_key - self.first_key);
         let keys = if self.is_consecutive() {
             let start = self.blocks[0] * BLOCK_SIZE + skipped;
             Keys::Slice(start as i32..(start + count) as i32)
@@ -190,9 +230,9 @@ impl<'a> RowSpan<'a> {
         let tokens = self.tokens.len();
         let mask = match window {
             _ if tokens == 1 => AttentionMask::None,
-            Some(window) if self.end > window => {
+            _ if self.end > window.unwrap_or(u32::MAX) || !self.images.is_empty() => {
                 let mut allowed = Vec::with_capacity(tokens * count as usize);
-                self.extend_mask(&mut allowed, self.first_key, count, window);
+                self.extend_mask(&mut allowed, self.first_key, count, window.unwrap_or(u32::MAX));
                 AttentionMask::Array(Array::from_slice(&allowed, &[1, 1, tokens as i32, count as i32]))
             }
             _ => AttentionMask::Causal(OnceCell::new()),
@@ -203,7 +243,7 @@ impl<'a> RowSpan<'a> {
     /// Appends, for each token, whether it attends to each of the `count` keys from position `first_key` on.
     fn extend_mask(&self, allowed: &mut Vec<bool>, first_key: u32, count: u32, window: u32) {
         for query in self.first..self.end {
-            allowed.extend((first_key..first_key + count).map(|key| attends_to(query, key, window)));
+            allowed.extend((first_key..first_key + count).map(|key| self.attends_to(query, key, window)));
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use mlx_rs::{fast, memory};
 use proptest::prelude::*;
 
@@ -5,6 +7,8 @@ use super::*;
 use crate::engine::runner::{Row, RowSampling};
 use crate::kernels::device_lock::device;
 use crate::layers::rope::{Positions, Rope};
+
+mod images;
 
 const SHAPE: KvShape =
     KvShape { layers: 2, kv_heads: 2, head_dim: 8, value_dim: None, dtype: Dtype::Float32 };

@@ -41,6 +41,11 @@ pub struct RopeScaling {
     pub alpha: Option<f32>,
     /// Ministral 3: growth of the queries beyond the original context.
     pub llama_4_scaling_beta: Option<f32>,
+    /// Qwen's vision-language models: how many waves turn with a token's time, row and column.
+    mrope_section: Option<Vec<usize>>,
+    /// Whether these waves alternate instead of following each other.
+    #[serde(default)]
+    mrope_interleaved: bool,
     /// If layer types differ: the settings of layers with full attention. The fields above are unset then.
     full_attention: Option<Box<RopeScaling>>,
     /// The settings of layers with a sliding window.
@@ -85,6 +90,21 @@ impl RopeScaling {
         if by == 0.0 { 1.0 } else { yarn_growth(factor, by) }
     }
 
+    /// The axis of each of `waves` waves: 0 for time, 1 for rows, 2 for columns. `None` if all turn with the position. (Reference:
+    /// `apply_multimodal_rotary_pos_emb` of `modeling_qwen2_vl.py`, and `apply_interleaved_mrope` of `modeling_qwen3_vl.py` in
+    /// Transformers 5.24.)
+    fn wave_axes(&self, waves: usize) -> Option<Vec<u32>> {
+        let [time, rows, columns] = self.mrope_section.as_deref()? else { return None };
+        let axis = |wave: usize| match (self.mrope_interleaved, wave % 3) {
+            (true, 1) if wave < 3 * rows => 1,
+            (true, 2) if wave < 3 * columns => 2,
+            (false, _) if wave >= time + rows => 2,
+            (false, _) if wave >= *time => 1,
+            _ => 0,
+        };
+        Some((0..waves).map(axis).collect())
+    }
+
     /// Settings of layers with full attention.
     pub fn full(&self) -> &Self {
         self.full_attention.as_deref().unwrap_or(self)
@@ -106,6 +126,8 @@ pub struct Rope {
     /// Factor of the rotated coordinates.
     scale: f32,
     query_growth: Option<QueryGrowth>,
+    /// The axis of each wave, `[d/2]`, uint32, for images in models with [`RopeScaling::wave_axes`].
+    axes: Option<Array>,
 }
 
 /// Queries grow with the logarithm of their position: at position p by 1 + β ln(1 + ⌊p / original context⌋). Without it,
@@ -131,7 +153,9 @@ struct Extended {
 pub struct Positions {
     /// Position of each token in its text, `[T]`, float32.
     values: Array,
-    /// The largest of them.
+    /// Time, row and column of each token, `[T, 3]`, float32. `None` if they are all its position.
+    axes: Option<Array>,
+    /// The largest position.
     last: f32,
     /// `[T, 1]`: whether the token's text is longer than the original context. `None` if none is.
     extended: Option<Array>,
@@ -141,7 +165,13 @@ impl Positions {
     /// Positions `[T]` in texts within the original context.
     pub fn new(values: &[f32]) -> Self {
         let last = values.iter().copied().fold(0.0, f32::max);
-        Self { values: Array::from_slice(values, &[values.len() as i32]), last, extended: None }
+        Self { values: Array::from_slice(values, &[values.len() as i32]), axes: None, last, extended: None }
+    }
+
+    /// Gives each token a time, a row and a column, `[T]`. Models that know only positions ignore them.
+    pub fn with_axes(self, axes: &[[u32; 3]]) -> Self {
+        let values: Vec<f32> = axes.iter().flatten().map(|value| *value as f32).collect();
+        Self { axes: Some(Array::from_slice(&values, &[axes.len() as i32, 3])), ..self }
     }
 
     /// Marks the tokens whose text is longer than the original context; one flag per token.
@@ -198,7 +228,10 @@ impl Rope {
             return Err("rope_parameters for each kind of layer are not supported for this model".into());
         }
         match scaling.kind() {
-            "default" => Ok(plain),
+            "default" | "mrope" => {
+                let axes = scaling.wave_axes(waves.len());
+                Ok(Self { axes: axes.map(|axes| Array::from_slice(&axes, &[axes.len() as i32])), ..plain })
+            }
             "linear" => {
                 let factor = scaling.factor.ok_or("rope_scaling: factor is missing")?;
                 plain.stretched(&vec![factor; waves.len()], 1.0)
@@ -278,14 +311,24 @@ impl Rope {
         Ok(Self { scale, ..Self::from_frequencies(&stretched) })
     }
 
+    /// For patches of an image: these waves turn with the row, then those with the column, and none with the position.
+    pub fn on_grid(rows: &[f32], columns: &[f32]) -> Self {
+        let axes = [vec![1u32; rows.len()], vec![2; columns.len()]].concat();
+        let axes = Array::from_slice(&axes, &[axes.len() as i32]);
+        Self { axes: Some(axes), ..Self::from_frequencies(&[rows, columns].concat()) }
+    }
+
     fn from_frequencies(frequencies: &[f32]) -> Self {
         let frequencies = Array::from_slice(frequencies, &[1, frequencies.len() as i32]);
-        Self { frequencies, extended: None, scale: 1.0, query_growth: None }
+        Self { frequencies, extended: None, scale: 1.0, query_growth: None, axes: None }
     }
 
     /// For tokens at `positions`. Cosines and sines have the type of `like`.
     pub fn rotation(&self, positions: &Positions, like: &Array) -> Result<Rotation> {
-        let values = positions.values.reshape(&[-1, 1])?;
+        let values = match (&self.axes, &positions.axes) {
+            (Some(axes), Some(positions)) => positions.take_axis(axes, 1)?,
+            _ => positions.values.reshape(&[-1, 1])?,
+        };
         let angles = match (&self.extended, &positions.extended) {
             (Some(long), Some(extended)) => {
                 values.multiply(ops::select(extended, &long.frequencies, &self.frequencies)?)?

@@ -6,6 +6,7 @@
 use mlx_rs::Array;
 use serde::Deserialize;
 
+use super::StepInput;
 use super::llama::layer_types;
 use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
@@ -14,7 +15,7 @@ use crate::layers::embedding::Embedding;
 use crate::layers::linear::Linear;
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::norm::LayerNorm;
-use crate::layers::rope::{Positions, Rope, RopeScaling, Rotation};
+use crate::layers::rope::{Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -180,9 +181,9 @@ impl super::Model for Model {
         Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, value_dim: None, dtype })
     }
 
-    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
-        let mut x = self.embed_tokens.forward(ids)?;
-        let rotation = self.rope.rotation(positions, &x)?;
+    fn hidden(&self, input: &StepInput, kv: &mut KvStep) -> Result<Array> {
+        let mut x = self.embed_tokens.forward(&input.ids)?;
+        let rotation = self.rope.rotation(&input.positions, &x)?;
         for (layer, block) in self.layers.iter().enumerate() {
             let rotation = self.args.slides(layer).then_some(&rotation);
             x = block.forward(&x, layer, rotation, kv)?;

@@ -6,6 +6,7 @@
 use mlx_rs::Array;
 use serde::Deserialize;
 
+use super::StepInput;
 use super::deepseek_experts::{Experts, Scoring};
 use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
@@ -15,7 +16,7 @@ use crate::layers::latent_attention::{LatentAttention, LatentShape};
 use crate::layers::linear::{Input, Linear};
 use crate::layers::mlp::Activation;
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{ContextLengths, Positions, Rope, RopeScaling, Rotation};
+use crate::layers::rope::{ContextLengths, Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -182,9 +183,9 @@ impl super::Model for Model {
         Ok(KvShape { layers, kv_heads: 1, head_dim, value_dim: Some(kv_lora_rank), dtype })
     }
 
-    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
-        let mut x = self.embed_tokens.forward(ids)?;
-        let rotation = self.rope.rotation(positions, &x)?;
+    fn hidden(&self, input: &StepInput, kv: &mut KvStep) -> Result<Array> {
+        let mut x = self.embed_tokens.forward(&input.ids)?;
+        let rotation = self.rope.rotation(&input.positions, &x)?;
         for (at, layer) in self.layers.iter().enumerate() {
             x = layer.forward(&x, at, &rotation, kv)?;
         }

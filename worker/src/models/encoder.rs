@@ -3,7 +3,7 @@
 pub use ipc_proto::families::is_encoder;
 use mlx_rs::Array;
 
-use super::{Model, bert, classifier, modernbert};
+use super::{Model, StepInput, bert, classifier, modernbert};
 use crate::kv::{AttentionDirection, KvStep};
 use crate::layers::Result;
 use crate::layers::rope::Positions;
@@ -48,7 +48,8 @@ struct Decoder(Box<dyn Model>);
 
 impl Encoder for Decoder {
     fn encode(&self, tokens: &Tokens, kv: &mut KvStep) -> Result<Array> {
-        self.0.final_norm(&self.0.hidden(&tokens.ids, &tokens.positions, kv)?)
+        let (ids, positions) = (tokens.ids.clone(), tokens.positions.clone());
+        self.0.final_norm(&self.0.hidden(&StepInput { ids, positions, images: None }, kv)?)
     }
 }
 

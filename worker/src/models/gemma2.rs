@@ -6,6 +6,7 @@
 use mlx_rs::{Array, ops};
 use serde::Deserialize;
 
+use super::StepInput;
 use super::llama::norm;
 use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
@@ -14,7 +15,7 @@ use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Input, Linear};
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{Positions, Rope, RopeScaling, Rotation};
+use crate::layers::rope::{Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -162,11 +163,11 @@ impl super::Model for Model {
         Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, value_dim: None, dtype })
     }
 
-    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
-        let embedded = self.embed_tokens.forward(ids)?;
+    fn hidden(&self, input: &StepInput, kv: &mut KvStep) -> Result<Array> {
+        let embedded = self.embed_tokens.forward(&input.ids)?;
         let factor = Array::from_f32((self.args.hidden_size as f32).sqrt()).as_dtype(embedded.dtype())?;
         let mut x = embedded.multiply(factor)?;
-        let rotation = self.rope.rotation(positions, &x)?;
+        let rotation = self.rope.rotation(&input.positions, &x)?;
         for (layer, block) in self.layers.iter().enumerate() {
             x = block.forward(&x, layer, &rotation, kv)?;
         }

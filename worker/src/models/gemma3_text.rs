@@ -7,15 +7,16 @@ use half::bf16;
 use mlx_rs::Array;
 use serde::Deserialize;
 
+use super::StepInput;
 use super::gemma2::TransformerBlock;
 use super::llama::norm;
-use crate::kv::{KvShape, KvStep};
+use crate::kv::{ImageAttention, KvShape, KvStep};
 use crate::layers::Result;
 use crate::layers::attention::{AttentionShape, HeadNorms};
 use crate::layers::embedding::Embedding;
 use crate::layers::linear::{Input, Linear};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{Positions, Rope, RopeScaling};
+use crate::layers::rope::{Rope, RopeScaling};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -44,6 +45,8 @@ struct Args {
     rope_scaling: Option<RopeScaling>,
     /// The newest files have both rotary settings here.
     rope_parameters: Option<RopeScaling>,
+    /// Of the vision ones.
+    mm_tokens_per_image: u32,
 }
 
 impl Default for Args {
@@ -66,6 +69,7 @@ impl Default for Args {
             layer_types: None,
             rope_scaling: None,
             rope_parameters: None,
+            mm_tokens_per_image: 256,
         }
     }
 }
@@ -160,13 +164,18 @@ impl super::Model for Model {
         Ok(KvShape { layers: self.layers.len(), kv_heads, head_dim, value_dim: None, dtype })
     }
 
-    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
-        let embedded = self.embed_tokens.forward(ids)?;
+    fn image_attention(&self) -> Option<ImageAttention> {
+        Some(ImageAttention { tokens: self.args.mm_tokens_per_image, in_windows_only: false })
+    }
+
+    fn hidden(&self, input: &StepInput, kv: &mut KvStep) -> Result<Array> {
+        let embedded = self.embed_tokens.forward(&input.ids)?;
         // The reference rounds this factor to bfloat16 whatever the model computes in.
         let factor = bf16::from_f32((self.args.hidden_size as f32).sqrt()).to_f32();
         let mut x = embedded.multiply(Array::from_f32(factor).as_dtype(embedded.dtype())?)?;
-        let global = self.rope_global.rotation(positions, &x)?;
-        let local = self.rope_local.rotation(positions, &x)?;
+        x = input.with_images(x)?;
+        let global = self.rope_global.rotation(&input.positions, &x)?;
+        let local = self.rope_local.rotation(&input.positions, &x)?;
         for (layer, block) in self.layers.iter().enumerate() {
             let rotation = if self.args.is_global(layer) { &global } else { &local };
             x = block.forward(&x, layer, rotation, kv)?;

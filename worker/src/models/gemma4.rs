@@ -1,13 +1,12 @@
 //! Gemma 4: layers with a window between global ones, whose heads are wider. The last layers read the keys and values of earlier
 //! ones. Small models add an embedding of the token to each layer; others have a mixture of experts beside the MLP, or values
-//! that are the keys.
-//!
-//! Reference: `gemma4_text.py` of mlx-lm 0.32.2. Of the multimodal models mlxd serves the language model.
+//! that are the keys. Of the multimodal models mlxd serves the language model. Reference: `gemma4_text.py` of mlx-lm 0.32.2.
 
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, fast, ops};
 use serde::Deserialize;
 
+use super::StepInput;
 use crate::kernels::{HeadTransform, PagedAttentionParams};
 use crate::kv::{AttentionParams, KvShape, KvStep};
 use crate::layers::Result;
@@ -16,7 +15,7 @@ use crate::layers::linear::{Fused, Input, Linear};
 use crate::layers::mlp::{Activation, GatedMlp};
 use crate::layers::moe::{MoeNames, MoeShape, SparseMoe, Weighting};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{Positions, Rope, RopeScaling, Rotation};
+use crate::layers::rope::{Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -568,13 +567,17 @@ impl super::Model for Model {
         self.kind(false).map(Some)
     }
 
-    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
-        let embedded = self.embed_tokens.forward(ids)?;
+    fn hidden(&self, input: &StepInput, kv: &mut KvStep) -> Result<Array> {
+        let embedded = self.embed_tokens.forward(&input.ids)?;
         let factor = Array::from_f32((self.args.hidden_size as f32).sqrt()).as_dtype(embedded.dtype())?;
         let mut x = embedded.multiply(factor)?;
         let [sliding, full] = &self.ropes;
-        let (sliding, full) = (sliding.rotation(positions, &x)?, full.rotation(positions, &x)?);
-        let all = self.layer_embeddings.as_ref().map(|embeddings| embeddings.forward(ids, &x)).transpose()?;
+        let (sliding, full) = (sliding.rotation(&input.positions, &x)?, full.rotation(&input.positions, &x)?);
+        let all = self
+            .layer_embeddings
+            .as_ref()
+            .map(|embeddings| embeddings.forward(&input.ids, &x))
+            .transpose()?;
         for (at, layer) in (0..).zip(&self.layers) {
             let own = all.as_ref().map(|all| all.try_index((.., at))).transpose()?;
             let rotation = if layer.slides { &sliding } else { &full };

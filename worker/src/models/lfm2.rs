@@ -5,6 +5,7 @@
 use mlx_rs::Array;
 use serde::Deserialize;
 
+use super::StepInput;
 use crate::kv::{ConvolutionShape, KvShape, KvStep};
 use crate::layers::Result;
 use crate::layers::attention::{Attention, AttentionShape, Biases, HeadNorms};
@@ -14,7 +15,7 @@ use crate::layers::linear::{Input, Linear};
 use crate::layers::mlp::Activation;
 use crate::layers::moe::{MoeNames, MoeShape, SigmoidRouting, Weighting};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{Positions, Rope, RopeScaling, Rotation};
+use crate::layers::rope::{Rope, RopeScaling, Rotation};
 use crate::layers::short_convolution::ShortConvolution;
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
@@ -286,9 +287,9 @@ impl super::Model for Model {
         Some(ConvolutionShape { layers, width, kernel })
     }
 
-    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
-        let mut x = self.embed_tokens.forward(ids)?;
-        let rotation = self.rope.rotation(positions, &x)?;
+    fn hidden(&self, input: &StepInput, kv: &mut KvStep) -> Result<Array> {
+        let mut x = self.embed_tokens.forward(&input.ids)?;
+        let rotation = self.rope.rotation(&input.positions, &x)?;
         for layer in &self.layers {
             x = layer.forward(&x, &rotation, kv)?;
         }

@@ -2,9 +2,11 @@
 //!
 //! Touvron et al. 2023 (<https://arxiv.org/abs/2302.13971>); reference: `llama.py` of mlx-lm 0.32.2.
 
+use ipc_proto::families;
 use mlx_rs::Array;
 use serde::Deserialize;
 
+use super::StepInput;
 use super::variant::{BlockNorms, QueryKeyNorms, Variant};
 use crate::kv::{KvShape, KvStep};
 use crate::layers::Result;
@@ -13,7 +15,7 @@ use crate::layers::embedding::Embedding;
 use crate::layers::feed_forward::{Dense, FeedForward};
 use crate::layers::linear::{Input, Linear};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{self, ContextLengths, Positions, Rope, RopeScaling, Rotation};
+use crate::layers::rope::{self, ContextLengths, Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -289,7 +291,10 @@ impl Model {
         args.check_layers().map_err(|problem| loader.config().problem(problem))?;
         let embed_tokens = Embedding::load(loader, "model.embed_tokens", args.vocab_size, args.hidden_size)?;
         // Without the setting, the output layer is tied if the files lack its weight.
-        let tied = args.tie_word_embeddings.or(variant.tied).unwrap_or(!loader.has("lm_head.weight"));
+        // So do multimodal models, whose files state it for the whole, for the language model, or for both and differently.
+        let stated = args.tie_word_embeddings.or(variant.tied);
+        let stated = stated.filter(|_| !families::is_part(&loader.config().model_type));
+        let tied = stated.unwrap_or(!loader.has("lm_head.weight"));
         let sizes = (args.hidden_size, args.vocab_size);
         let lm_head = super::output_layer(loader, &embed_tokens, tied, sizes)?;
         variant.activation = super::activation(loader.config(), variant.activation)?;
@@ -322,19 +327,20 @@ impl super::Model for Model {
         self.rope.original_context()
     }
 
-    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
-        let mut x = self.embed_tokens.forward(ids)?;
+    fn hidden(&self, input: &StepInput, kv: &mut KvStep) -> Result<Array> {
+        let mut x = self.embed_tokens.forward(&input.ids)?;
         let Variant { factors, scaled_embedding, sliding_rope, uses_rope, .. } = &self.variant;
         let scale = scaled_embedding.then(|| (self.args.hidden_size as f32).sqrt());
         if let Some(factor) = scale.or(factors.embedding) {
             x = times(&x, factor)?;
         }
-        let full = self.rope.rotation(positions, &x)?;
-        let sliding = sliding_rope.as_ref().map(|rope| rope.rotation(positions, &x)).transpose()?;
+        x = input.with_images(x)?;
+        let full = self.rope.rotation(&input.positions, &x)?;
+        let sliding = sliding_rope.as_ref().map(|rope| rope.rotation(&input.positions, &x)).transpose()?;
         for (layer, block) in self.layers.iter().enumerate() {
             let rotation = sliding.as_ref().filter(|_| self.args.slides(layer)).unwrap_or(&full);
             let rotation = uses_rope(&self.args, layer).then_some(rotation);
-            x = block.forward(&x, layer, rotation, kv)?;
+            x = input.with_deep_features(block.forward(&x, layer, rotation, kv)?, layer)?;
         }
         Ok(x)
     }

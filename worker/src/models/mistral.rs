@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::variant::Variant;
-use super::{llama, ministral3};
+use super::{llama, ministral3, qwen2};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -28,7 +28,8 @@ struct LanguageModel {
     language_model_type: Option<String>,
 }
 
-/// Loads the language model of a `mistral3` folder (Mistral Small 3.1 and 3.2, Ministral 3).
+/// Loads the language model of a `mistral3` folder (Mistral Small 3.1 and 3.2, Ministral 3), or of another vision model with one of
+/// these.
 ///
 /// # Errors
 /// Those of the loader, and if the language model is of another family.
@@ -36,6 +37,7 @@ pub fn load_language_model(loader: &Loader) -> Result<llama::Model, LoadError> {
     let LanguageModel { language_model_type } = loader.config().args()?;
     match language_model_type.as_deref() {
         None | Some("mistral" | "llama") => load(loader),
+        Some("qwen2") => qwen2::load(loader),
         Some("ministral3") => ministral3::load(loader),
         Some(other) => Err(loader
             .config()

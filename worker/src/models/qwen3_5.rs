@@ -8,6 +8,7 @@ use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, fast, ops};
 use serde::Deserialize;
 
+use super::StepInput;
 use crate::kernels::{HeadTransform, PagedAttentionParams};
 use crate::kv::{AttentionParams, ConvolutionShape, KvShape, KvStep, StateShape};
 use crate::layers::Result;
@@ -18,7 +19,7 @@ use crate::layers::linear::{Fused, Input, Linear};
 use crate::layers::mlp::Activation;
 use crate::layers::moe::{MoeNames, MoeShape, Weighting};
 use crate::layers::norm::rms_norm;
-use crate::layers::rope::{self, Positions, Rope, RopeScaling, Rotation};
+use crate::layers::rope::{self, Rope, RopeScaling, Rotation};
 use crate::weights::LoadError;
 use crate::weights::loader::Loader;
 
@@ -401,9 +402,9 @@ impl super::Model for Model {
         Some(self.args.delta_net().states(self.args.linear_layers()))
     }
 
-    fn hidden(&self, ids: &Array, positions: &Positions, kv: &mut KvStep) -> Result<Array> {
-        let mut x = self.embed_tokens.forward(ids)?;
-        let rotation = self.rope.rotation(positions, &x)?;
+    fn hidden(&self, input: &StepInput, kv: &mut KvStep) -> Result<Array> {
+        let mut x = input.with_images(self.embed_tokens.forward(&input.ids)?)?;
+        let rotation = self.rope.rotation(&input.positions, &x)?;
         for layer in &self.layers {
             x = layer.forward(&x, &rotation, kv)?;
         }

@@ -40,7 +40,7 @@ pub fn load(loader: &Loader) -> Result<llama::Model, LoadError> {
     let experts: Experts = loader.config().args()?;
     let sparse = Sparse {
         path: "mlp",
-        names: MoeNames::SWITCH_MLP,
+        names: MoeNames { whole: Some("experts"), ..MoeNames::SWITCH_MLP },
         shape: MoeShape {
             size: args.hidden_size,
             hidden: experts.moe_intermediate_size,

@@ -34,6 +34,7 @@ impl NullRunner {
                 window: None,
                 original_context: None,
                 blocks_per_state: None,
+                whole_images: None,
             },
             tokens,
         })

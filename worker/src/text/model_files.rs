@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::grammar::Grammars;
 use super::model_formats::{ModelFormats, Overrides};
 use super::tokenizer::Tokenizer;
+use crate::images::ImageReader;
 use crate::weights::config::language;
 
 /// The highest default temperature that is taken; higher ones are no sensible default.
@@ -40,6 +41,8 @@ pub struct ModelFiles {
     pub grammars: Grammars,
     /// The formats of reasoning and calls.
     pub formats: ModelFormats,
+    /// Reads images, or the reason why the model takes none.
+    pub images: Result<ImageReader, String>,
     /// Whether to read control tokens in a client's text as text, for requests that leave it open.
     pub sanitize_control_tokens: bool,
 }
@@ -72,7 +75,9 @@ impl ModelFiles {
         let tokenizer = Tokenizer::read(folder)?;
         let settings = json(folder, "tokenizer_config.json")?;
         let generation = json(folder, "generation_config.json")?;
-        let config = language::language_model_config(json(folder, "config.json")?);
+        let config = json(folder, "config.json")?;
+        let images = ImageReader::read(folder, &config, &tokenizer);
+        let config = language::language_model_config(config);
         let special_tokens = special_tokens(&settings);
         let templates = Templates::read(folder, &special_tokens)?;
         let formats = ModelFormats::detect(&templates, &tokenizer, overrides);
@@ -99,6 +104,7 @@ impl ModelFiles {
             max_length,
             grammars,
             formats,
+            images,
             sanitize_control_tokens: overrides.sanitize_control_tokens,
         })
     }
@@ -124,7 +130,7 @@ impl SamplingDefaults {
 }
 
 /// A file's JSON value. `Null` if the file does not exist.
-fn json(folder: &Path, name: &str) -> Result<Value, String> {
+pub(crate) fn json(folder: &Path, name: &str) -> Result<Value, String> {
     let path = folder.join(name);
     match files::read_text(&path, files::MAX_TEXT) {
         Ok(text) => model_folder::json::parse(&text).map_err(|e| format!("{}: {e}", path.display())),

@@ -125,6 +125,11 @@ impl Config {
         self.number("max_position_embeddings")
     }
 
+    /// Whether the field is present and not null.
+    pub fn has(&self, name: &str) -> bool {
+        self.value.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// Whether the field is present and true.
     pub fn flag(&self, name: &str) -> bool {
         self.value.get(name).and_then(Value::as_bool).unwrap_or(false)

@@ -9,6 +9,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use tempfile::TempDir;
+use worker::engine::images::PromptImages;
 use worker::engine::runner::{Batch, BlockId, Row, RowSampling, RowState, StateId};
 use worker::kv::BLOCK_SIZE;
 use worker::mlx::{self, LoadOptions, MlxRunner};
@@ -89,6 +90,7 @@ pub(crate) struct Sequence {
     blocks: Vec<BlockId>,
     /// The recurrent state after the computed tokens.
     state: Option<StateId>,
+    images: PromptImages,
 }
 
 /// The name of the next state.
@@ -96,7 +98,12 @@ static NEXT_STATE: AtomicU64 = AtomicU64::new(0);
 
 impl Sequence {
     pub(crate) fn new(prompt: &[u32], blocks: &[BlockId]) -> Self {
-        Self { tokens: prompt.to_vec(), computed: 0, blocks: blocks.to_vec(), state: None }
+        let (tokens, blocks, images) = (prompt.to_vec(), blocks.to_vec(), PromptImages::default());
+        Self { tokens, computed: 0, blocks, state: None, images }
+    }
+
+    pub(crate) fn with_images(self, images: PromptImages) -> Self {
+        Self { images, ..self }
     }
 
     pub(crate) fn push(&mut self, token: u32) {
@@ -140,6 +147,7 @@ pub(crate) fn step(runner: &mut MlxRunner, rows: &mut [&mut Sequence], max_token
             blocks: row.blocks.clone(),
             // mlx-lm's longrope has the long factors in texts of every length.
             extended: true,
+            images: row.images.in_row(&(row.computed..row.computed + count), start),
             samples: vec![RowSampling::GREEDY],
             state: Some(RowState { before: row.state, after, keep: after.is_multiple_of(3) }),
             ..Row::default()

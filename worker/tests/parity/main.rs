@@ -1,4 +1,4 @@
-//! Parity of decoders with mlx-lm. `cargo xtask goldens` makes the golden files.
+//! Parity of decoders with mlx-lm, and of models that see with Transformers. `cargo xtask goldens` makes the golden files.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -7,6 +7,7 @@ mod conversion;
 mod driver;
 mod experts;
 mod folders;
+mod images;
 mod latent;
 #[path = "../common/made.rs"]
 mod made;
@@ -16,3 +17,4 @@ mod real;
 mod recurrent;
 mod toys;
 mod transformers5;
+mod vision;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::backends::GenerateAttempt;
 use crate::fleet::{FleetClient, facts};
 use crate::inference::excerpt::excerpt;
+use crate::inference::images;
 use crate::inference::names::Names;
 use crate::inference::original::Original;
 use crate::inference::routing::{Facts, draw};
@@ -32,7 +33,10 @@ pub(super) async fn of_generation(names: &Names, fleet: &FleetClient, attempt: &
             body.as_ref().is_some_and(|body| body["tools"].as_array().is_some_and(|tools| !tools.is_empty()))
         }
     };
-    known.has_images = body.as_ref().is_some_and(has_images);
+    known.has_images = match &body {
+        Some(body) if !neutral => has_images(body),
+        _ => images::are_in(&attempt.generation.prompt),
+    };
     known.prompt_tokens = Some(prompt_tokens(attempt));
     if routes.iter().any(|route| !route.split.is_empty()) {
         known.draw = draw(&attempt.request_id);
@@ -90,8 +94,8 @@ pub(in crate::backends) fn prompt_tokens(attempt: &GenerateAttempt) -> u32 {
 
 fn asks_for_body(routes: &[&Route], original: Option<&Original>) -> bool {
     let is_refused = original.is_some_and(|original| original.refused.is_some());
-    let asks = |route: &Route| route.has_tools.is_some() || route.is_judged();
-    routes.iter().any(|route| route.has_images.is_some() || (is_refused && asks(route)))
+    let asks = |route: &Route| route.has_tools.is_some() || route.has_images.is_some() || route.is_judged();
+    is_refused && routes.iter().any(|route| asks(route))
 }
 
 fn parse(original: &Original) -> Option<Value> {

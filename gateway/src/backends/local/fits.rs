@@ -1,6 +1,6 @@
 //! Refuses prompts that certainly do not fit a model's context, before they cost the worker anything.
 
-use ipc_proto::generate::{ChatPrompt, ContentPart, Message, Prompt, Role};
+use ipc_proto::generate::{ChatPrompt, Message, Prompt, Role};
 use ipc_proto::worker::{ModelInfo, TokenBound};
 use ipc_proto::{Error, Field, Result};
 
@@ -32,7 +32,7 @@ fn chat_is_hopeless(bound: &TokenBound, chat: &ChatPrompt, most: usize) -> bool 
     let bound = TokenBound { skips_space: true, ..bound.clone() };
     let is_user = |message: &&Message| message.role == Role::User;
     let Some(last) = chat.messages.iter().rfind(is_user).filter(|_| !chat.truncates) else { return false };
-    bound.is_exceeded(last.content.parts().iter().map(|ContentPart::Text(text)| &**text), most)
+    bound.is_exceeded(last.content.texts(), most)
 }
 
 #[cfg(test)]

@@ -6,16 +6,20 @@ mod raw;
 use axum::extract::Request;
 use axum::http::header::CONTENT_LENGTH;
 use futures::StreamExt;
+use ipc_proto::generate::Prompt;
 use ipc_proto::{Error, ErrorKind, Origin, Result, wording};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::{Value, de};
 
+use crate::inference::images;
 use crate::inference::request_id::RequestId;
 
 pub use raw::RawBody;
 
-/// The largest body, in bytes.
+/// The largest body without images, in bytes.
 pub const MAX_BODY_BYTES: usize = 32 << 20;
+/// The largest body of a request that may have images, in bytes. Without its images it has at most [`MAX_BODY_BYTES`].
+pub const MAX_IMAGE_BODY_BYTES: usize = 64 << 20;
 /// The largest body of a request that returns its prompt, in bytes. The worker returns the prompt with all its tokens in one
 /// frame of at most 64 MiB.
 pub const MAX_PROMPT_BYTES: usize = 8 << 20;
@@ -42,16 +46,28 @@ pub async fn json_within<T: Body>(request: Request, limit: usize) -> Result<T> {
 /// # Errors
 /// The same as [`json`].
 pub async fn json_or_default<T: Body + Default>(request: Request) -> Result<T> {
-    let body = read(request).await?;
-    if body.len() == 0 { Ok(T::default()) } else { parse_raw(&body) }
+    let body = read_within(request, MAX_BODY_BYTES).await?;
+    if body.size() == 0 { Ok(T::default()) } else { parse_raw(&body) }
 }
 
-/// Reads the request's body.
+/// Reads the body of a request that may have images.
 ///
 /// # Errors
 /// Returns an error if the body is too large or the connection fails.
 pub(crate) async fn read(request: Request) -> Result<RawBody> {
-    read_within(request, MAX_BODY_BYTES).await
+    read_within(request, MAX_IMAGE_BODY_BYTES).await
+}
+
+/// Refuses a body that is too large without the images in `prompts`: a worker takes no longer texts.
+///
+/// # Errors
+/// It has more than [`MAX_BODY_BYTES`] besides them.
+pub fn check_text<'a>(bytes: usize, prompts: impl IntoIterator<Item = &'a Prompt>) -> Result<()> {
+    if bytes <= MAX_BODY_BYTES {
+        return Ok(());
+    }
+    let encoded: usize = prompts.into_iter().map(images::encoded_bytes).sum();
+    if bytes.saturating_sub(encoded) > MAX_BODY_BYTES { Err(too_large(MAX_BODY_BYTES)) } else { Ok(()) }
 }
 
 async fn read_within(request: Request, limit: usize) -> Result<RawBody> {
@@ -65,7 +81,7 @@ async fn read_within(request: Request, limit: usize) -> Result<RawBody> {
     let mut body = RawBody::with_capacity(announced.unwrap_or(0) as usize);
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|e| Error::invalid("body", format!("the body cannot be read: {e}")))?;
-        if body.len() + piece.len() > limit {
+        if body.size() + piece.len() > limit {
             return Err(too_large(limit));
         }
         body.push(&piece);
@@ -77,7 +93,8 @@ async fn read_within(request: Request, limit: usize) -> Result<RawBody> {
 }
 
 fn too_large(limit: usize) -> Error {
-    let text = format!("the body is larger than {} MiB", limit >> 20);
+    let besides = if limit == MAX_BODY_BYTES { ", not counting images" } else { "" };
+    let text = format!("the body is larger than {} MiB{besides}", limit >> 20);
     Error::new(ErrorKind::TooLarge, Origin::Client, text)
 }
 

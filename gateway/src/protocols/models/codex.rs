@@ -52,7 +52,7 @@ fn model(priority: usize, entry: &ModelEntry) -> CodexModel {
         max_context_window: entry.context,
         effective_context_window_percent: PROMPT_PERCENT,
         experimental_supported_tools: [],
-        input_modalities: ["text"],
+        input_modalities: if entry.details.capabilities.vision { &["text", "image"] } else { &["text"] },
     }
 }
 
@@ -112,6 +112,13 @@ mod tests {
         assert_eq!((&shown["slug"], &shown["context_window"]), (&json!("org/m"), &json!(4096)));
         assert_eq!(shown["apply_patch_tool_type"], "freeform");
         assert_eq!(shown["truncation_policy"], json!({"mode": "bytes", "limit": 10_000}));
+        assert_eq!(shown["input_modalities"], json!(["text"]));
+    }
+
+    #[test]
+    fn model_that_reads_images_says_so() {
+        let shown = shown(entry(|entry| entry.details.capabilities.vision = true));
+        assert_eq!(shown["input_modalities"], json!(["text", "image"]));
     }
 
     #[test]

@@ -69,12 +69,12 @@ fn model_info(entry: &ModelEntry) -> Map<String, Value> {
     info
 }
 
-/// Images are left out: this server does not take them, whatever the model can do.
 fn capabilities(details: &supervisor::Details) -> Vec<&'static str> {
     let generates = details.kind == ModelKind::Generate;
     let all = [
         ("completion", generates),
         ("tools", generates && details.capabilities.tools),
+        ("vision", generates && details.capabilities.vision),
         ("thinking", generates && details.capabilities.reasoning),
         ("embedding", details.kind == ModelKind::Embed),
     ];

@@ -20,6 +20,7 @@ use crate::dispatch::{Services, deliver};
 use crate::inference::labels::Labels;
 use crate::inference::request_id::RequestId;
 use crate::protocols::common::answer::json;
+use crate::protocols::common::body::RawBody;
 use crate::protocols::common::model_choice::{self, NamesModel};
 use crate::protocols::common::{body, labels};
 use crate::protocols::embeddings::handler;
@@ -41,8 +42,10 @@ pub async fn chat(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let request: ChatRequest = named(&services, body::json(request).await?).await?;
-    Ok(follow(services, (id, tenant), Endpoint::Chat, parse::chat(request)?, sender).await?)
+    let body = body::read(request).await?;
+    let request: ChatRequest = named(&services, body::parse_raw(&body)?).await?;
+    let order = within(&body, parse::chat(request)?)?;
+    Ok(follow(services, (id, tenant), Endpoint::Chat, order, sender).await?)
 }
 
 /// `POST /api/generate`.
@@ -56,10 +59,19 @@ pub async fn generate(
     request: Request,
 ) -> Result<Response, ApiError> {
     let sender = labels::from_headers(request.headers());
-    let request: GenerateRequest = named(&services, body::json(request).await?).await?;
+    let body = body::read(request).await?;
+    let request: GenerateRequest = named(&services, body::parse_raw(&body)?).await?;
     let model = catalogue::one(&services, request.model.as_deref().unwrap_or_default()).await?;
-    let order = parse::generate(request, model.details.capabilities.chat)?;
+    let order = within(&body, parse::generate(request, model.details.capabilities.chat)?)?;
     Ok(follow(services, (id, tenant), Endpoint::Generate, order, sender).await?)
+}
+
+/// Refuses a body that is too large without its images.
+fn within(body: &RawBody, order: Order) -> Result<Order> {
+    if let Order::Generate(request) = &order {
+        body::check_text(body.size(), request.prompts())?;
+    }
+    Ok(order)
 }
 
 /// `POST /api/embed`.

@@ -2,7 +2,8 @@
 
 use ipc_proto::embed::{self, Input as EmbedInput};
 use ipc_proto::generate::{
-    ChatPrompt, Constraint, Generation, Logprobs, Message, Prompt, Role, Tool, ToolCall,
+    ChatPrompt, Constraint, Content, Generation, Image, ImageDetail, Logprobs, Message, Prompt, Role, Tool,
+    ToolCall,
 };
 use ipc_proto::supervisor::KeepAlive;
 use ipc_proto::{Error, Result};
@@ -12,7 +13,7 @@ use super::wire::{self, ChatRequest, GenerateRequest, Input, Options, SharedFiel
 use crate::inference::request::{InferenceRequest, Streaming};
 use crate::protocols::common::checks::{model_name, refuse, stop_texts, top_logprobs};
 use crate::protocols::common::reasoning::ReasoningRequest;
-use crate::protocols::common::{body, keep_alive};
+use crate::protocols::common::{body, images as image, keep_alive};
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::fields::Stop;
 use crate::protocols::openai::tools::{check_names, parse_function};
@@ -68,13 +69,13 @@ pub fn chat(request: ChatRequest) -> Result<Order> {
 /// Returns an error that names the invalid field.
 pub fn generate(request: GenerateRequest, has_template: bool) -> Result<Order> {
     let GenerateRequest { model, prompt, suffix, system, raw, images, template, context, shared } = request;
-    refuse_list("images", images.as_ref(), "this server takes no images")?;
+    let images = images.unwrap_or_default();
     let text = "contexts are not supported; /api/chat takes the whole conversation";
     refuse_list("context", context.as_ref(), text)?;
     refuse("template", &template.map(Value::String), &[json!("")])?;
     let prompt = prompt.unwrap_or_default();
     let suffix = suffix.filter(|text| !text.is_empty());
-    if prompt.is_empty() && suffix.is_none() {
+    if prompt.is_empty() && suffix.is_none() && images.is_empty() {
         return load_or_unload(model, shared);
     }
     let system = system.filter(|text| !text.is_empty());
@@ -82,13 +83,20 @@ pub fn generate(request: GenerateRequest, has_template: bool) -> Result<Order> {
     if is_raw && system.is_some() {
         return Err(Error::invalid("system", "system cannot be given together with raw"));
     }
+    if !images.is_empty() && (suffix.is_some() || is_raw || !has_template) {
+        let text = "images need a model with a chat template, and neither raw nor a suffix";
+        return Err(Error::invalid("images", text));
+    }
     let prompt = match suffix {
         Some(after) => Prompt::Infill { before: prompt, after },
         None if is_raw || !has_template => Prompt::Text(join_system(system, prompt)),
         None => {
             let system = system.map(|text| Message::text(Role::System, text));
+            let user = Message::text(Role::User, with_images("images", &images, &prompt)?);
+            let messages: Vec<Message> = system.into_iter().chain([user]).collect();
+            image::check_count(&messages)?;
             Prompt::Chat(ChatPrompt {
-                messages: system.into_iter().chain([Message::text(Role::User, prompt)]).collect(),
+                messages,
                 template_kwargs: reasoning(shared.think.as_ref())?.template_kwargs(None),
                 ..ChatPrompt::default()
             })
@@ -261,8 +269,9 @@ fn parse_messages(messages: Vec<wire::Message>) -> Result<Vec<Message>> {
     let mut has_results = false;
     for (at, message) in messages.into_iter().enumerate() {
         let path = format!("messages[{at}]");
-        refuse_list(&format!("{path}.images"), message.images.as_ref(), "this server takes no images")?;
+        let images = message.images.unwrap_or_default();
         let content = message.content.unwrap_or_default();
+        let content = with_images(&format!("{path}.images"), &images, &content)?;
         all.push(match message.role {
             wire::Role::System => Message::text(Role::System, content),
             wire::Role::User => {
@@ -279,7 +288,7 @@ fn parse_messages(messages: Vec<wire::Message>) -> Result<Vec<Message>> {
                 open_calls.extend(tool_calls.iter().cloned());
                 Message {
                     role: Role::Assistant,
-                    content: content.into(),
+                    content,
                     reasoning: message.thinking.filter(|text| !text.is_empty()),
                     tool_calls,
                     ..Message::default()
@@ -294,7 +303,24 @@ fn parse_messages(messages: Vec<wire::Message>) -> Result<Vec<Message>> {
             }
         });
     }
+    image::check_count(&all)?;
     Ok(all)
+}
+
+/// The images of a message and then its text, as Ollama's own templates have them.
+fn with_images(name: &str, images: &[String], text: &str) -> Result<Content> {
+    let mut content = Content::default();
+    for (at, data) in images.iter().enumerate() {
+        let name = format!("{name}[{at}]");
+        let source = if data.starts_with("data:") {
+            image::from_url(&name, data)?
+        } else {
+            image::from_base64(&name, data)?
+        };
+        content.push_image(Image { source, detail: ImageDetail::Auto });
+    }
+    content.push_text(text);
+    Ok(content)
 }
 
 /// Takes the call that a result answers.

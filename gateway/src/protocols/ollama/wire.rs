@@ -39,8 +39,8 @@ pub struct GenerateRequest {
     pub system: Option<String>,
     /// The prompt goes to the model as it is, without the chat template.
     pub raw: Option<bool>,
-    /// Refused.
-    pub images: Option<Vec<Value>>,
+    /// Files in Base64.
+    pub images: Option<Vec<String>>,
     /// Refused.
     pub template: Option<String>,
     /// Refused.
@@ -128,8 +128,8 @@ pub struct Message {
     #[serde(default)]
     pub content: Option<String>,
     pub thinking: Option<String>,
-    /// Refused.
-    pub images: Option<Vec<Value>>,
+    /// Files in Base64.
+    pub images: Option<Vec<String>>,
     pub tool_calls: Option<Vec<CalledTool>>,
     /// The function that a tool's result comes from.
     #[serde(alias = "name")]

@@ -63,7 +63,10 @@ async fn generate<T: Body + NamesModel>(
     if let Ok(request) = &mut typed {
         model_choice::fill(&services.catalogue, request).await?;
     }
-    let mut parsed = typed.and_then(parse);
+    let mut parsed = typed.and_then(parse).and_then(|valid| {
+        body::check_text(body.size(), valid.request.prompts())?;
+        Ok(valid)
+    });
     if endpoint == Endpoint::Chat {
         let known = parsed.as_ref().ok().map(|valid| (&*valid.request.model, valid.request.stream.is_some()));
         let original = original::keep(&names, (WireProtocol::Chat, headers), body.into_bytes(), known);

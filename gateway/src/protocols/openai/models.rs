@@ -80,7 +80,7 @@ pub struct CodexModel {
     pub max_context_window: Option<u32>,
     pub effective_context_window_percent: u32,
     pub experimental_supported_tools: [(); 0],
-    pub input_modalities: [&'static str; 1],
+    pub input_modalities: &'static [&'static str],
 }
 
 /// A level of reasoning in Codex's catalogue.

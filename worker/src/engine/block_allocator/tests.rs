@@ -47,7 +47,7 @@ proptest! {
 
 fn chain(allocator: &BlockAllocator, tokens: &[u32]) -> Vec<ChainHash> {
     let mut chain = Vec::new();
-    allocator.extend_chain(&mut chain, ChainHash::default(), tokens);
+    allocator.extend_chain(&mut chain, ChainHash::default(), tokens, &PromptImages::default());
     chain
 }
 
@@ -111,7 +111,12 @@ fn chain_hashes_depend_on_the_whole_prefix_and_the_scope() {
     assert!(a[0] != b[0] && a[1] != b[1] && a[0] != a[1]);
     assert_eq!(a, chain(&allocator, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]));
     let mut scoped = Vec::new();
-    allocator.extend_chain(&mut scoped, allocator.scope("tenant"), &[1, 2, 3, 4, 5, 6, 7, 8]);
+    allocator.extend_chain(
+        &mut scoped,
+        allocator.scope("tenant"),
+        &[1, 2, 3, 4, 5, 6, 7, 8],
+        &PromptImages::default(),
+    );
     assert!(scoped[0] != a[0] && scoped[1] != a[1], "scopes share text");
     assert_eq!(allocator.scope(""), ChainHash::default());
 }

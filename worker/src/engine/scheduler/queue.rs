@@ -35,7 +35,7 @@ impl Scheduler {
         if !self.running.last().is_some_and(lower) {
             return;
         }
-        let found = first.find(&self.allocator, self.states.as_ref(), self.capacity.window);
+        let found = first.find(&self.allocator, self.states.as_ref(), &self.capacity);
         let Ok(cached) = found else { return };
         let needed = blocks_to_join(&self.allocator, self.span, first, cached.blocks) + cached.idle;
         let room = |running: usize, free: u32| running < most_running && free >= needed + running as u32;

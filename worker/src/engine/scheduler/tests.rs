@@ -13,6 +13,7 @@ use crate::engine::sequence::{Precedence, SamplingParams};
 
 mod fairness;
 mod fake_models;
+mod images;
 
 use fake_models::{Device, Drafter, device, next};
 
@@ -22,6 +23,7 @@ pub(crate) fn params(prompt: Vec<u32>, priority: Priority) -> SequenceParams {
         SamplingParams { row: RowSampling::GREEDY, seed: 0, penalties, min_tokens: 0, ends: Arc::new([]) };
     let (generated, cache_scope) = (Vec::new(), String::new());
     SequenceParams {
+        images: PromptImages::default(),
         prompt,
         generated,
         sampling,
@@ -52,6 +54,7 @@ fn capacity(blocks: u32, max_context: u32) -> RunnerCapacity {
         window: None,
         original_context: None,
         blocks_per_state: None,
+        whole_images: None,
     }
 }
 
@@ -344,11 +347,7 @@ fn accurate_draft_model_saves_steps() {
 /// Adds requests with a long common prefix and runs them to their first token.
 ///
 /// Returns the number of steps, of tokens computed, and of cached tokens per request.
-fn share(
-    scheduler: &mut Scheduler,
-    ids: std::ops::Range<u64>,
-    capacity: RunnerCapacity,
-) -> (usize, usize, Vec<u32>) {
+fn share(scheduler: &mut Scheduler, ids: Range<u64>, capacity: RunnerCapacity) -> (usize, usize, Vec<u32>) {
     let (mut device, mut batch) = (device(u32::MAX), Batch::default());
     for id in ids.clone() {
         let own = [id as u32 + 5000, id as u32 + 6000];

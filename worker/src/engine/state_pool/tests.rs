@@ -4,12 +4,13 @@ use proptest::prelude::*;
 
 use super::super::block_allocator::BlockAllocator;
 use super::*;
+use crate::engine::images::PromptImages;
 
 /// Hashes of the texts of one to `count` blocks.
 fn chain(count: usize) -> Vec<ChainHash> {
     let allocator = BlockAllocator::new(1, 4);
     let mut chain = Vec::new();
-    allocator.extend_chain(&mut chain, ChainHash::default(), &vec![7; 4 * count]);
+    allocator.extend_chain(&mut chain, ChainHash::default(), &vec![7; 4 * count], &PromptImages::default());
     chain
 }
 

@@ -1,4 +1,4 @@
-//! Vision-language models: extracts the language model from their files. The vision part is ignored.
+//! Vision-language models: extracts the language model from their files.
 //!
 //! Their config.json has the language model's fields in a nested object, and their weights have its tensors under a prefix.
 //! This module converts both to those of a plain language model. Reference: `gemma3.py` and `mistral3.py` of mlx-lm 0.32.2.
@@ -11,10 +11,13 @@ use serde_json::{Map, Value, json};
 const LANGUAGE_MODEL_TYPE: &str = "language_model_type";
 
 /// Prefixes of tensors and layers, in these models and in a plain language model.
-const PREFIXES: [(&str, &str); 3] = [
+const PREFIXES: [(&str, &str); 6] = [
     ("language_model.model.", "model."),
     ("language_model.lm_head", "lm_head"),
+    ("language_model.", "model."),
     ("model.language_model.", "model."),
+    ("model.text_model.", "model."),
+    ("text_model.", "model."),
 ];
 
 /// The fields of the language model. A config.json of another family is returned as it is.

@@ -1,13 +1,15 @@
 //! Writes neutral generations as requests of Anthropic's Messages.
 
 use ipc_proto::generate::{
-    ChatPrompt, Constraint, Generation, Message, Prompt, Role, Sampling, Tool, ToolCall, ToolChoice,
+    ChatPrompt, Constraint, Content, ContentPart, Generation, ImageSource, Message, Prompt, Role, Sampling,
+    Tool, ToolCall, ToolChoice,
 };
 use ipc_proto::{Field, Result};
 use serde_json::{Map, Value, json};
 
 use super::super::fields::{self, number, refused};
 use super::super::schemas;
+use crate::inference::images::with_stand_ins;
 
 /// The limit of an output if neither the client nor the settings give one. The protocol demands a limit.
 const DEFAULT_MAX_TOKENS: u32 = 8192;
@@ -73,7 +75,7 @@ fn head(model: &str, chat: &ChatPrompt) -> Result<Map<String, Value>> {
     if !system.is_empty() {
         body.insert("system".into(), system.into());
     }
-    body.insert("messages".into(), write_turns(&chat.messages[count..]));
+    body.insert("messages".into(), write_turns(&chat.messages[count..])?);
     let tools = chat.callable_tools();
     if !tools.is_empty() {
         body.insert("tools".into(), tools.iter().map(write_tool).collect());
@@ -87,11 +89,11 @@ fn join(before: &str, text: &str) -> String {
 }
 
 /// The turns. Roles alternate: results of tools and later instructions belong to the user's turn.
-fn write_turns(messages: &[Message]) -> Value {
+fn write_turns(messages: &[Message]) -> Result<Value> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
     for message in messages {
         let role = if message.role == Role::Assistant { "assistant" } else { "user" };
-        let blocks = write_blocks(message);
+        let blocks = write_blocks(message)?;
         match turns.last_mut() {
             Some((last, all)) if *last == role => all.extend(blocks),
             _ if blocks.is_empty() => {}
@@ -99,19 +101,44 @@ fn write_turns(messages: &[Message]) -> Value {
         }
     }
     let turn = |(role, content): (&str, Vec<Value>)| json!({"role": role, "content": content});
-    turns.into_iter().map(turn).collect()
+    Ok(turns.into_iter().map(turn).collect())
 }
 
-fn write_blocks(message: &Message) -> Vec<Value> {
-    let text = message.content.text();
+fn write_blocks(message: &Message) -> Result<Vec<Value>> {
+    let content = &message.content;
     if message.role == Role::Tool {
         let id = message.tool_call_id.as_deref().unwrap_or_default();
-        return vec![json!({"type": "tool_result", "tool_use_id": id, "content": text})];
+        let has_images = content.images().next().is_some();
+        let content: Value = if has_images { write_parts(content)?.into() } else { content.text().into() };
+        return Ok(vec![json!({"type": "tool_result", "tool_use_id": id, "content": content})]);
     }
-    // The protocol refuses empty text blocks.
-    let text = Some(text).filter(|text| !text.trim().is_empty());
-    let text = text.map(|text| json!({"type": "text", "text": text}));
-    text.into_iter().chain(message.tool_calls.iter().map(write_call)).collect()
+    // Only the user's turns may have images.
+    let mut blocks = match message.role {
+        Role::User => write_parts(content)?,
+        _ => write_parts(&with_stand_ins(content, "[image]"))?,
+    };
+    blocks.extend(message.tool_calls.iter().map(write_call));
+    Ok(blocks)
+}
+
+/// The texts and images. The protocol refuses empty text blocks.
+fn write_parts(content: &Content) -> Result<Vec<Value>> {
+    let said = |part: &&ContentPart| part.as_text().is_none_or(|text| !text.trim().is_empty());
+    let part = |part: &ContentPart| match part {
+        ContentPart::Text(text) => Ok(json!({"type": "text", "text": text})),
+        ContentPart::Image(image) => Ok(json!({"type": "image", "source": write_source(&image.source)?})),
+    };
+    content.parts().iter().filter(said).map(part).collect()
+}
+
+fn write_source(source: &ImageSource) -> Result<Value> {
+    Ok(match source {
+        ImageSource::Url(url) => json!({"type": "url", "url": url}),
+        source => {
+            let (kind, data) = fields::encoded(source)?;
+            json!({"type": "base64", "media_type": kind, "data": data})
+        }
+    })
 }
 
 fn write_call(call: &ToolCall) -> Value {

@@ -1,13 +1,13 @@
 use ipc_proto::generate::{
-    ChatPrompt, Constraint, Delta, Event, FinishReason, Generation, Logprobs, Message, Part, Prompt, Role,
-    Sampling, ToolChoice, Usage,
+    ChatPrompt, Constraint, Content, Delta, Event, FinishReason, Generation, ImageDetail, Logprobs, Message,
+    Part, Prompt, Role, Sampling, ToolCall, ToolChoice, Usage,
 };
 use ipc_proto::{ErrorKind, Field, Result};
 use serde_json::{Value, json};
 
 use super::events::Messages;
 use super::request::{count, write};
-use crate::backends::providers::openai::tests::conversation;
+use crate::backends::providers::openai::tests::{conversation, images};
 use crate::backends::providers::translator::Translator;
 use crate::dispatch::writer::ResponseWriter;
 use crate::protocols::anthropic::messages::parse;
@@ -24,6 +24,26 @@ fn body(generation: &Generation) -> Result<Value> {
 /// The generation that this server's own endpoint makes of a request.
 fn parsed(body: Value) -> Generation {
     parse::parse(serde_json::from_value(body).unwrap()).unwrap().request.generation
+}
+
+#[test]
+fn images_mean_the_same_to_a_server_of_the_protocol() {
+    let mut content = Content::from("a");
+    for mut image in images() {
+        // The protocol has no detail.
+        image.detail = ImageDetail::Auto;
+        content.push_image(image);
+        content.push_text("b");
+    }
+    let user = Message { content: content.clone(), ..Message::default() };
+    let call = ToolCall { id: "1".into(), name: "f".into(), arguments: "{}".into() };
+    let calls = Message { tool_calls: vec![call], ..Message::text(Role::Assistant, "") };
+    let messages = vec![user, calls, Message::result(Some("1".into()), Some("f".into()), content)];
+    let written = body(&chat(ChatPrompt { messages: messages.clone(), ..ChatPrompt::default() })).unwrap();
+    let source = json!({"type": "base64", "media_type": "image/jpeg", "data": "/9j/4A=="});
+    assert_eq!(written["messages"][0]["content"][1]["source"], source);
+    let Prompt::Chat(back) = parsed(written).prompt else { panic!("a chat") };
+    assert_eq!(back.messages, messages);
 }
 
 #[test]

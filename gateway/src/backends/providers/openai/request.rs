@@ -2,13 +2,15 @@
 
 use ipc_proto::gateway::ProviderKind;
 use ipc_proto::generate::{
-    ChatPrompt, Constraint, Generation, Message, Prompt, Role, Sampling, Tool, ToolCall, ToolChoice,
+    ChatPrompt, Constraint, Content, ContentPart, Generation, Image, ImageDetail, Message, Prompt, Role,
+    Sampling, Tool, ToolCall, ToolChoice,
 };
 use ipc_proto::{Field, Result};
 use serde_json::{Map, Value, json};
 
 use super::super::fields::{self, number, refused, whole_number};
 use super::super::schemas;
+use crate::inference::images::with_stand_ins;
 
 /// vLLM's name of the budget of thinking tokens.
 const BUDGET: &str = "thinking_token_budget";
@@ -69,8 +71,7 @@ fn write_chat(
     if chat.continues {
         return Err(refused(Field::Messages, "the continuation of an assistant's message"));
     }
-    let messages = chat.messages.iter().map(|message| write_message(message, kind));
-    body.insert("messages".into(), messages.collect());
+    body.insert("messages".into(), write_messages(&chat.messages, kind)?.into());
     let tools = chat.callable_tools();
     if !tools.is_empty() {
         body.insert("tools".into(), tools.iter().map(write_tool).collect());
@@ -97,14 +98,63 @@ fn write_chat(
     Ok(())
 }
 
-fn write_message(message: &Message, kind: ProviderKind) -> Value {
+/// The turns. Results are texts in this protocol, so their images follow as the user's, after the last result of a round.
+fn write_messages(messages: &[Message], kind: ProviderKind) -> Result<Vec<Value>> {
+    let mut all = Vec::with_capacity(messages.len());
+    let mut shown: Vec<Value> = Vec::new();
+    for message in messages {
+        if message.role != Role::Tool && !shown.is_empty() {
+            all.push(json!({"role": "user", "content": std::mem::take(&mut shown)}));
+        }
+        all.push(write_message(message, kind)?);
+        if message.role == Role::Tool {
+            for image in message.content.images() {
+                shown.push(write_image(image)?);
+            }
+        }
+    }
+    if !shown.is_empty() {
+        all.push(json!({"role": "user", "content": shown}));
+    }
+    Ok(all)
+}
+
+/// A text, or a list of parts if there are images. Only the user's may have them.
+fn write_content(role: Role, content: &Content) -> Result<Value> {
+    let has_images = content.images().next().is_some();
+    let part = |part: &ContentPart| match part {
+        ContentPart::Text(text) => Ok(json!({"type": "text", "text": text})),
+        ContentPart::Image(image) => write_image(image),
+    };
+    match role {
+        Role::User if has_images => content.parts().iter().map(part).collect(),
+        Role::Tool if has_images => Ok(with_stand_ins(content, "[image: see below]").text().into()),
+        _ if has_images => Ok(with_stand_ins(content, "[image]").text().into()),
+        _ => Ok(content.text().into()),
+    }
+}
+
+fn write_image(image: &Image) -> Result<Value> {
+    let mut url = json!({"url": fields::image_url(&image.source)?});
+    let detail = match image.detail {
+        ImageDetail::Auto => None,
+        ImageDetail::Low => Some("low"),
+        ImageDetail::High => Some("high"),
+    };
+    if let Some(detail) = detail {
+        url["detail"] = detail.into();
+    }
+    Ok(json!({"type": "image_url", "image_url": url}))
+}
+
+fn write_message(message: &Message, kind: ProviderKind) -> Result<Value> {
     let mut fields = Map::new();
     fields.insert("role".into(), message.role.as_str().into());
     // An assistant that only called functions has said nothing.
     let content = if message.content.is_empty() && !message.tool_calls.is_empty() {
         Value::Null
     } else {
-        message.content.text().into()
+        write_content(message.role, &message.content)?
     };
     fields.insert("content".into(), content);
     if let Some(name) = message.name.as_deref().filter(|_| message.role != Role::Tool) {
@@ -119,7 +169,7 @@ fn write_message(message: &Message, kind: ProviderKind) -> Value {
     if let Some(reasoning) = message.reasoning.as_deref().filter(|_| kind != ProviderKind::Openai) {
         fields.insert("reasoning_content".into(), reasoning.into());
     }
-    fields.into()
+    Ok(fields.into())
 }
 
 fn write_call(call: &ToolCall) -> Value {

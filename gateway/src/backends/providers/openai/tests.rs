@@ -2,8 +2,8 @@ use std::time::Instant;
 
 use ipc_proto::gateway::ProviderKind::{self, Openai, OpenaiCompatible};
 use ipc_proto::generate::{
-    ChatPrompt, Constraint, Delta, Event, FinishReason, Generation, Message, Part, Prompt, Role, Sampling,
-    Tool, ToolCall, ToolChoice, ToolInput, Usage,
+    ChatPrompt, Constraint, Content, Delta, Event, FinishReason, Generation, Image, ImageDetail, ImageSource,
+    Message, Part, Prompt, Role, Sampling, Tool, ToolCall, ToolChoice, ToolInput, Usage,
 };
 use ipc_proto::{ErrorKind, Field, Result};
 use serde_json::{Value, json};
@@ -53,6 +53,43 @@ fn body(generation: &Generation, kind: ProviderKind) -> Result<Value> {
 /// The generation that this server's own endpoint makes of a request.
 fn parsed(body: Value) -> Generation {
     parse::parse(serde_json::from_value(body).unwrap()).unwrap().request.generation
+}
+
+/// An image of each source and detail.
+pub(in super::super) fn images() -> [Image; 2] {
+    let data = ImageSource::Data((&b"\xff\xd8\xff\xe0"[..]).into());
+    let url = ImageSource::Url("https://a.example/b.png".into());
+    [Image { source: data, detail: ImageDetail::Auto }, Image { source: url, detail: ImageDetail::Low }]
+}
+
+#[test]
+fn images_mean_the_same_to_a_server_of_the_protocol() {
+    let [mut content, mut more] = [Content::from("a"), Content::default()];
+    let [data, url] = images();
+    content.push_image(data.clone());
+    content.push_text("b");
+    content.push_image(url.clone());
+    let user = Message { content, ..Message::default() };
+    let generation = chat(ChatPrompt { messages: vec![user.clone()], ..ChatPrompt::default() });
+    let written = body(&generation, Openai).unwrap();
+    assert_eq!(
+        written["messages"][0]["content"][1]["image_url"],
+        json!({"url": "data:image/jpeg;base64,/9j/4A=="})
+    );
+    let Prompt::Chat(back) = parsed(written).prompt else { panic!("a chat") };
+    assert_eq!(back.messages, std::slice::from_ref(&user));
+    // A result is a text, so its image follows the round of results.
+    more.push_text("seen:");
+    more.push_image(data);
+    let call = |id: &str| ToolCall { id: id.into(), name: "f".into(), arguments: "{}".into() };
+    let calls = Message { tool_calls: vec![call("1"), call("2")], ..Message::text(Role::Assistant, "") };
+    let result = |id: &str, content: Content| Message::result(Some(id.into()), Some("f".into()), content);
+    let messages = vec![user, calls, result("1", more), result("2", "x".into())];
+    let written = body(&chat(ChatPrompt { messages, ..ChatPrompt::default() }), Openai).unwrap();
+    let roles: Vec<_> = (0..5).map(|at| written["messages"][at]["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "tool", "user"]);
+    assert_eq!(written["messages"][2]["content"], "seen:\n[image: see below]");
+    assert_eq!(written["messages"][4]["content"][0]["type"], "image_url");
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Reads blocks as text. Pure.
+//! Reads blocks as texts and images. Pure.
 
+use ipc_proto::generate::{ContentPart, Image, ImageDetail};
 use ipc_proto::{Error, Result};
 use serde_json::Value;
 
 use crate::protocols::anthropic::messages::wire::{Block, Content};
-use crate::protocols::common::media;
+use crate::protocols::common::{images, media};
 
 /// Returns the blocks of a content. A string is one block.
 pub(super) fn blocks(content: Content) -> Vec<Block> {
@@ -32,11 +33,30 @@ pub(super) fn plain_text(name: &str, block: Block) -> Result<String> {
     }
 }
 
-/// Returns the text of a block, or a stand-in for media.
+/// Returns the text or the image of a block, or a stand-in for other media.
 ///
 /// # Errors
 /// Returns an error that names an unknown block, or media if they are refused here.
-pub(super) fn text(name: &str, block: Block, refuses_media: bool) -> Result<String> {
+pub(super) fn part(name: &str, block: Block, refuses_media: bool) -> Result<ContentPart> {
+    if block.r#type == "image" {
+        return images::part(image(name, block), refuses_media);
+    }
+    text(name, block, refuses_media).map(ContentPart::Text)
+}
+
+fn image(name: &str, block: Block) -> Result<Image> {
+    let source = block.source.ok_or_else(|| missing(name, "source"))?;
+    let name = format!("{name}.source");
+    let field = |field: &str| source[field].as_str().ok_or_else(|| missing(&name, field));
+    let source = match field("type")? {
+        "base64" => images::from_base64(&format!("{name}.data"), field("data")?)?,
+        "url" => images::from_url(&format!("{name}.url"), field("url")?)?,
+        other => return Err(unsupported(&name, &format!("a source of type \"{other}\""))),
+    };
+    Ok(Image { source, detail: ImageDetail::Auto })
+}
+
+fn text(name: &str, block: Block, refuses_media: bool) -> Result<String> {
     let cited = block.citations.as_ref().and_then(|citations| citations.get("enabled"));
     if cited == Some(&Value::Bool(true)) {
         return Err(unsupported(&format!("{name}.citations"), "an answer with citations"));

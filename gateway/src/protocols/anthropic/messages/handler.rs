@@ -60,7 +60,10 @@ async fn prepare(
     if let Ok(request) = &mut typed {
         model_choice::fill(&services.catalogue, request).await?;
     }
-    let parsed = typed.and_then(parse::parse);
+    let parsed = typed.and_then(parse::parse).and_then(|valid| {
+        body::check_text(body.size(), valid.request.prompts())?;
+        Ok(valid)
+    });
     let known = parsed.as_ref().ok().map(|valid| (&*valid.request.model, valid.request.stream.is_some()));
     let original = original::keep(&names, (WireProtocol::Messages, headers), body.into_bytes(), known);
     let mut valid = original::join(parsed, original, parse::parse, |valid| &mut valid.request)?;
@@ -132,9 +135,12 @@ pub async fn count_tokens(
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Result<Json<Count>, ApiError> {
-    let mut request = body::json(request).await?;
+    let body = body::read(request).await?;
+    let mut request = body::parse_raw(&body)?;
     model_choice::fill(&services.catalogue, &mut request).await?;
     let valid = parse::parse_count(request)?;
+    body::check_text(body.size(), &valid.prompts)?;
+    drop(body);
     let (target, prompts) = Target::from_prompts(tenant, valid);
     let input_tokens = services.dispatcher.count_tokens(&target, &prompts).await?;
     Ok(Json(Count { input_tokens }))

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 
-use ipc_proto::generate::{Message, Role, ToolCall};
+use ipc_proto::generate::{Content as NeutralContent, ContentPart, Message, Role, ToolCall};
 use ipc_proto::{Error, Result};
 use serde_json::Value;
 
-use crate::protocols::anthropic::messages::blocks::{blocks, missing, plain_text, text};
+use crate::inference::images::join;
+use crate::inference::newest_turn::{Author, refused_from};
+use crate::protocols::anthropic::messages::blocks::{blocks, missing, part, plain_text};
 use crate::protocols::anthropic::messages::tools::Toolset;
 use crate::protocols::anthropic::messages::wire as messages;
 use crate::protocols::anthropic::messages::wire::{Block, Content};
 use crate::protocols::anthropic::messages::{attribution, compaction, thinking};
 use crate::protocols::common::checks::check_continuation;
-use crate::protocols::common::media::{self, Author};
+use crate::protocols::common::images;
 
 /// Blocks of an assistant message that the model does not see. Only Anthropic's servers can decrypt redacted reasoning.
 const UNSEEN: [&str; 4] = ["redacted_thinking", "fallback", "mcp_tool_listing", "container_upload"];
@@ -60,7 +62,7 @@ pub(super) fn parse(
         contents.push((role, content));
     }
     let authors: Vec<Author> = contents.iter().map(|(role, blocks)| author(*role, blocks)).collect();
-    let refused_from = media::refused_from(&authors);
+    let refused_from = refused_from(&authors);
     let compaction = find_compaction(&contents);
     for (at, (role, mut blocks)) in contents.into_iter().enumerate() {
         let name = format!("messages[{at}].content");
@@ -87,6 +89,7 @@ pub(super) fn parse(
     let Turns { turns, tools, .. } = turns;
     let continues = ends_with_assistant && turns.last().is_some_and(|last| last.role == Role::Assistant);
     check_continuation("messages", continues, &turns)?;
+    images::check_count(&turns)?;
     Ok(Conversation { messages: turns, continues, tools, effort })
 }
 
@@ -165,7 +168,7 @@ struct Turns {
 }
 
 impl Turns {
-    fn push_text(&mut self, role: Role, content: String) {
+    fn push_text(&mut self, role: Role, content: impl Into<NeutralContent>) {
         self.turns.push(Message::text(role, content));
     }
 
@@ -188,42 +191,46 @@ impl Turns {
     }
 
     fn push_user(&mut self, name: &str, blocks: Vec<Block>) -> Result<()> {
-        let mut texts = Vec::new();
+        let mut parts = Vec::new();
         let before = self.turns.len();
         for (at, block) in (self.first_block..).zip(blocks) {
             let name = format!("{name}[{at}]");
             match &*block.r#type {
                 "tool_result" => {
-                    if !texts.is_empty() {
-                        self.push_text(Role::User, std::mem::take(&mut texts).join("\n"));
+                    if !parts.is_empty() {
+                        self.push_text(Role::User, join(std::mem::take(&mut parts), "\n"));
                     }
                     self.push_result(&name, block)?;
                 }
                 "compaction" => self.push_summary(&name, block)?,
                 _ if is_tool_change(&block) => self.tools.change(&name, block)?,
                 _ => {
-                    texts.extend(self.tools.take_announcement());
-                    texts.push(text(&name, block, self.refuses_media)?);
+                    parts.extend(self.announcement());
+                    parts.push(part(&name, block, self.refuses_media)?);
                 }
             }
         }
-        texts.extend(self.tools.take_announcement());
-        if !texts.is_empty() || self.turns.len() == before {
-            self.push_text(Role::User, texts.join("\n"));
+        parts.extend(self.announcement());
+        if !parts.is_empty() || self.turns.len() == before {
+            self.push_text(Role::User, join(parts, "\n"));
         }
         Ok(())
     }
 
+    fn announcement(&mut self) -> Option<ContentPart> {
+        self.tools.take_announcement().map(ContentPart::Text)
+    }
+
     fn push_result(&mut self, name: &str, block: Block) -> Result<()> {
         let id = block.tool_use_id.ok_or_else(|| missing(name, "tool_use_id"))?;
-        let mut texts = Vec::new();
+        let mut parts = Vec::new();
         for (at, block) in block.content.map(blocks).unwrap_or_default().into_iter().enumerate() {
-            texts.extend(self.read_result(&format!("{name}.content[{at}]"), block)?);
+            parts.extend(self.read_result(&format!("{name}.content[{at}]"), block)?);
         }
-        texts.extend(self.tools.take_announcement());
-        let mut content = texts.join("\n");
+        parts.extend(self.announcement());
+        let mut content = join(parts, "\n");
         if block.is_error == Some(true) {
-            content = format!("Error: {content}");
+            content.prepend_text("Error: ");
         }
         let name = self.called.get(&id).cloned();
         self.turns.push(Message::result(Some(id), name, content));
@@ -231,7 +238,7 @@ impl Turns {
     }
 
     /// Reads a block of a result. Returns `None` for references to tools, which are announced together.
-    fn read_result(&mut self, name: &str, block: Block) -> Result<Option<String>> {
+    fn read_result(&mut self, name: &str, block: Block) -> Result<Option<ContentPart>> {
         match &*block.r#type {
             "tool_reference" => {
                 let tool = block.tool_name.ok_or_else(|| missing(name, "tool_name"))?;
@@ -245,10 +252,11 @@ impl Turns {
                 Ok(None)
             }
             "tool_search_tool_result_error" => {
-                Ok(Some(format!("Error: {}", block.error_code.unwrap_or_default())))
+                let code = block.error_code.unwrap_or_default();
+                Ok(Some(ContentPart::Text(format!("Error: {code}"))))
             }
             // Media in results come from tools. A refusal would end an agent's session for good.
-            _ => text(name, block, false).map(Some),
+            _ => part(name, block, false).map(Some),
         }
     }
 

@@ -20,7 +20,7 @@ impl RawBody {
     }
 
     /// Its length in bytes.
-    pub(super) fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.text.len() + self.rest.len()
     }
 
@@ -96,7 +96,7 @@ mod tests {
         ) {
             let whole = pieces.concat();
             let body = joined(&pieces);
-            prop_assert_eq!(body.len(), whole.len());
+            prop_assert_eq!(body.size(), whole.len());
             prop_assert_eq!(body.text(), str::from_utf8(&whole).ok());
             prop_assert_eq!(&*body.into_bytes(), &whole[..]);
         }

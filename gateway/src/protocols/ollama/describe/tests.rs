@@ -45,6 +45,13 @@ fn embedding_model_has_only_that_capability() {
 }
 
 #[test]
+fn model_that_reads_images_says_so() {
+    let mut entry = entry();
+    entry.details.capabilities.vision = true;
+    assert_eq!(capabilities(&entry.details), ["completion", "tools", "vision"]);
+}
+
+#[test]
 fn loaded_model_has_its_memory_and_its_end() {
     let now = DateTime::from_timestamp(60, 0).unwrap();
     assert!(running(entry(), now).is_none(), "a stopped model does not run");

@@ -148,7 +148,7 @@ fn prompt_is_a_conversation_if_the_model_has_a_template() {
 fn invalid_chat_field_is_named() {
     let with_image = json!([{"role": "user", "content": "Hi", "images": ["aGk="]}]);
     for (change, field) in [
-        (json!({"messages": with_image}), "messages[0].images"),
+        (json!({"messages": with_image}), "messages[0].images[0]"),
         (json!({"format": "xml"}), "format"),
         (json!({"think": "deeply"}), "think"),
         (json!({"options": {"temperature": "warm"}}), "temperature"),
@@ -169,7 +169,8 @@ fn invalid_chat_field_is_named() {
 #[test]
 fn invalid_generate_field_is_named() {
     for (change, field) in [
-        (json!({"images": ["aGk="]}), "images"),
+        (json!({"images": ["aGk="]}), "images[0]"),
+        (json!({"images": ["iVBORw0KGgo="], "raw": true}), "images"),
         (json!({"context": [1, 2]}), "context"),
         (json!({"template": "{{ .Prompt }}"}), "template"),
         (json!({"raw": true, "system": "s"}), "system"),
@@ -187,4 +188,18 @@ fn embed_inputs_are_texts_truncated_by_default() {
     assert!(parsed(json!({"model": "m", "input": ""})).unwrap().request.inputs.is_empty());
     let empty = parsed(json!({"model": "m", "input": ["a", ""]})).unwrap_err();
     assert_eq!(empty.field, Some("input[1]".into()));
+}
+
+#[test]
+fn images_stand_before_the_text_of_their_message() {
+    let data = ["iVBORw0KGgo=", "data:image/png;base64,iVBORw0KGgo="];
+    let sent = json!({"model": "m", "messages": [{"role": "user", "content": "What?", "images": data}]});
+    let asked = json!({"model": "m", "prompt": "What?", "images": data});
+    let orders =
+        [chat(serde_json::from_value(sent).unwrap()), generate(serde_json::from_value(asked).unwrap(), true)];
+    for order in orders {
+        let Prompt::Chat(prompt) = request_of(order).generation.prompt else { panic!("it is a chat") };
+        let content = &prompt.messages[0].content;
+        assert_eq!((content.images().count(), content.parts().last().unwrap().as_text()), (2, Some("What?")));
+    }
 }

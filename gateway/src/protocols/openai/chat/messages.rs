@@ -1,11 +1,13 @@
 //! Parses the messages of a conversation.
 
-use ipc_proto::generate::{Message, Role, ToolCall};
+use ipc_proto::generate::{Content as NeutralContent, ContentPart, Message, Role, ToolCall};
 use ipc_proto::{Error, Result};
 use serde_json::Value;
 
+use crate::inference::images::join;
+use crate::inference::newest_turn::{Author, refused_from};
 use crate::protocols::common::checks::refuse;
-use crate::protocols::common::media::{self, Author};
+use crate::protocols::common::{images, media};
 use crate::protocols::openai::chat::wire as chat;
 use crate::protocols::openai::chat::wire::{Called, CalledTool, Content};
 use crate::protocols::openai::tools::text_input;
@@ -31,7 +33,7 @@ pub fn parse(messages: Vec<chat::Message>) -> Result<Vec<Message>> {
         return Err(Error::invalid("messages", "messages must not be empty"));
     }
     let authors: Vec<Author> = messages.iter().map(author).collect();
-    let refused_from = media::refused_from(&authors);
+    let refused_from = refused_from(&authors);
     let mut all: Vec<Message> = Vec::with_capacity(messages.len());
     for (at, message) in messages.into_iter().enumerate() {
         let mut message = parse_message(&format!("messages[{at}]"), message, at >= refused_from)?;
@@ -42,6 +44,7 @@ pub fn parse(messages: Vec<chat::Message>) -> Result<Vec<Message>> {
         }
         all.push(message);
     }
+    images::check_count(&all)?;
     Ok(all)
 }
 
@@ -66,14 +69,14 @@ fn parse_message(path: &str, message: chat::Message, refuses_media: bool) -> Res
     let reasoning = message.reasoning_content.or(message.reasoning).or(message.thinking);
     // A refusal is the whole content of its message.
     let content = match message.content.or(message.refusal.map(Content::Text)) {
-        Some(Content::Text(text)) => text,
+        Some(Content::Text(text)) => text.into(),
         Some(Content::Parts(parts)) => {
-            let read = |(n, part)| part_text(&format!("{path}.content[{n}]"), part, refuses_media);
-            let texts = parts.into_iter().enumerate().map(read);
+            let read = |(n, part)| read_part(&format!("{path}.content[{n}]"), part, refuses_media);
+            let parts = parts.into_iter().enumerate().map(read).collect::<Result<Vec<_>>>()?;
             // The parts of a result are values of their own, such as the elements of a list.
-            texts.collect::<Result<Vec<_>>>()?.join(if role == Role::Tool { "\n" } else { "" })
+            join(parts, if role == Role::Tool { "\n" } else { "" })
         }
-        None if role == Role::Assistant => String::new(),
+        None if role == Role::Assistant => NeutralContent::default(),
         None => {
             let name = format!("{path}.content");
             return Err(Error::invalid(&name, format!("{name} is missing")));
@@ -100,7 +103,7 @@ fn parse_message(path: &str, message: chat::Message, refuses_media: bool) -> Res
     tool_calls.extend(message.function_call.map(|call| to_tool_call(String::new(), call)));
     Ok(Message {
         role,
-        content: content.into(),
+        content,
         name: message.name,
         reasoning: reasoning.filter(|text| !text.is_empty()),
         tool_calls,
@@ -137,23 +140,28 @@ fn to_tool_call(id: String, call: Called) -> ToolCall {
     ToolCall { id, name: call.name, arguments }
 }
 
-fn part_text(path: &str, part: chat::Part, refuses_media: bool) -> Result<String> {
+fn read_part(path: &str, part: chat::Part, refuses_media: bool) -> Result<ContentPart> {
     let (field, text) = match &*part.r#type {
         "text" => ("text", part.text),
         "refusal" => ("refusal", part.refusal),
+        "image_url" | "input_image" => {
+            let name = format!("{path}.image_url");
+            let image = images::from_value(&name, &part.image_url.unwrap_or_default(), None);
+            return images::part(image, refuses_media);
+        }
         other => {
             let name = format!("{path}.type");
             if let Some(medium) = media::medium(other) {
-                return media::stand_in(&name, medium, refuses_media);
+                return images::other_part(&name, medium, refuses_media);
             }
             return Err(Error::invalid(
                 &name,
-                format!("{name}: \"{other}\" is not supported, only \"text\""),
+                format!("{name}: \"{other}\" is not supported, only \"text\" and \"image_url\""),
             ));
         }
     };
     let name = format!("{path}.{field}");
-    text.ok_or_else(|| Error::invalid(&name, format!("{name} is missing")))
+    text.map(ContentPart::Text).ok_or_else(|| Error::invalid(&name, format!("{name} is missing")))
 }
 
 #[cfg(test)]

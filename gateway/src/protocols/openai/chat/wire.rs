@@ -285,6 +285,8 @@ pub struct Part {
     pub r#type: String,
     pub text: Option<String>,
     pub refusal: Option<String>,
+    /// Of an image: a URL, or an object with `url` and `detail`.
+    pub image_url: Option<Value>,
 }
 
 /// The response of a request that does not stream.

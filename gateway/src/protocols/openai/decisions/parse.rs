@@ -92,7 +92,11 @@ fn parse_input(input: Value) -> Result<Vec<Message>> {
         Value::Array(mut items) => {
             items.iter_mut().for_each(json_parts_to_texts);
             let Items { input } = body::from_json(json!({ "input": items }))?;
-            items::turns(None, &items::paths(&[], &input), &CallForms::default())
+            let messages = items::turns(None, &items::paths(&[], &input), &CallForms::default())?;
+            if messages.iter().any(|message| message.content.images().next().is_some()) {
+                return Err(Error::invalid("input", "input: images are not supported here"));
+            }
+            Ok(messages)
         }
         _ => Err(Error::invalid("input", "input must be a string or a list of input items")),
     }

@@ -117,7 +117,8 @@ impl Creation {
         let made = match typed {
             Ok(mut request) => {
                 let history = load_history(&context.responses, &context.tenant, &mut request).await;
-                history.and_then(|history| Self::new(context, request, &history))
+                let made = history.and_then(|history| Self::new(context, request, &history));
+                made.and_then(|made| made.within(body.size()))
             }
             Err(error) => Err(error),
         };
@@ -130,6 +131,15 @@ impl Creation {
         let original = passes.then(original).flatten();
         let parse = |request| Self::new(context, request, &[]);
         original::join(made, original, parse, |creation| &mut creation.job.request)
+    }
+
+    /// Refuses a request of `bytes` that is too large without its images.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub fn within(self, bytes: usize) -> Result<Self> {
+        body::check_text(bytes, self.job.request.prompts())?;
+        Ok(self)
     }
 
     /// Returns the new input items.

@@ -62,13 +62,16 @@ pub async fn compact(
     request: Request,
 ) -> Answer<Json<Compacted>> {
     let labels = labels::from_headers(request.headers());
-    let mut request: api::Request = body::json(request).await?;
+    let body = body::read(request).await?;
+    let mut request: api::Request = body::parse_raw(&body)?;
     model_choice::fill(&services.catalogue, &mut request).await?;
     for (name, value) in [("stream", request.stream), ("background", request.background)] {
         refuse(name, &value.map(Value::from), &[json!(false)])?;
     }
     let history = load_history(&responses, &tenant, &mut request).await?;
     let request = parse::parse(request, &history)?.request.with_labels(labels);
+    body::check_text(body.size(), request.prompts())?;
+    drop(body);
     let compactor = Compactor::new(services, (id, tenant), "/v1/responses/compact", request);
     let chat = compactor.chat()?;
     let outcome = compactor.summarise(chat).await?;
@@ -108,10 +111,13 @@ pub async fn input_tokens(
     Extension(tenant): Extension<Tenant>,
     request: Request,
 ) -> Answer<Json<Count>> {
-    let mut request: api::Request = body::json(request).await?;
+    let body = body::read(request).await?;
+    let mut request: api::Request = body::parse_raw(&body)?;
     model_choice::fill(&services.catalogue, &mut request).await?;
     let history = load_history(&responses, &tenant, &mut request).await?;
     let valid = parse::parse_count(request, &history)?;
+    body::check_text(body.size(), &valid.prompts)?;
+    drop(body);
     let (target, prompts) = Target::from_prompts(tenant, valid);
     let input_tokens = services.dispatcher.count_tokens(&target, &prompts).await?;
     Ok(Json(Count { object: "response.input_tokens", input_tokens }))

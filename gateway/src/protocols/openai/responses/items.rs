@@ -7,10 +7,12 @@ mod calls;
 
 use std::collections::{HashMap, HashSet};
 
-use ipc_proto::generate::{Message, Role, ToolCall};
+use ipc_proto::generate::{Content as NeutralContent, ContentPart, Image, Message, Role, ToolCall};
 use ipc_proto::{Error, Result};
 
-use crate::protocols::common::media::{self, Author};
+use crate::inference::images::join;
+use crate::inference::newest_turn::{Author, refused_from};
+use crate::protocols::common::{images, media};
 use crate::protocols::openai::responses::compaction::Summary;
 use crate::protocols::openai::responses::wire::{Content, Item, Part};
 use crate::protocols::openai::responses::{sealed, wire as api};
@@ -69,7 +71,7 @@ pub(in crate::protocols::openai) fn turns(
         turns.push_text(Role::System, instructions.to_owned());
     }
     let authors: Vec<Author> = items.iter().map(|(_, item)| author(item)).collect();
-    let refused_from = media::refused_from(&authors);
+    let refused_from = refused_from(&authors);
     for (at, (path, item)) in items.iter().enumerate() {
         turns.refuses_media = at >= refused_from;
         turns.push_item(path, item)?;
@@ -78,6 +80,7 @@ pub(in crate::protocols::openai) fn turns(
     if turns.turns.iter().all(|turn| turn.role == Role::System) {
         return Err(Error::invalid("input", "input must not be empty"));
     }
+    images::check_count(&turns.turns)?;
     Ok(turns.turns)
 }
 
@@ -104,15 +107,16 @@ struct Turns<'a> {
 }
 
 impl Turns<'_> {
-    fn push_text(&mut self, role: Role, content: String) {
+    fn push_text(&mut self, role: Role, content: impl Into<NeutralContent>) {
+        let content = content.into();
         self.flush();
         match self.turns.last_mut() {
             // Models expect one system message at the beginning.
             Some(last) if role == Role::System && last.role == Role::System => {
                 last.content.push_text("\n\n");
-                last.content.push_text(&content);
+                last.content.append(&content);
             }
-            _ => self.turns.push(Message::text(role, content)),
+            _ => self.turns.push(Message { role, content, ..Message::default() }),
         }
     }
 
@@ -129,7 +133,7 @@ impl Turns<'_> {
         self.assistant_turn().tool_calls.push(call);
     }
 
-    fn push_result(&mut self, id: String, content: String) {
+    fn push_result(&mut self, id: String, content: impl Into<NeutralContent>) {
         self.flush();
         let name = self.called.get(&id).cloned();
         self.turns.push(Message::result(Some(id), name, content));
@@ -152,21 +156,25 @@ impl Turns<'_> {
 
     fn push_message(&mut self, path: &str, item: &Item) -> Result<()> {
         let content = item.content.as_ref().ok_or_else(|| missing(path, "content"))?;
-        let content = parse_text(&format!("{path}.content"), content, self.refuses_media)?;
-        match item.role.ok_or_else(|| missing(path, "role"))? {
+        let content = parse_content(&format!("{path}.content"), content, self.refuses_media)?;
+        self.push_turn(item.role.ok_or_else(|| missing(path, "role"))?, content);
+        Ok(())
+    }
+
+    fn push_turn(&mut self, role: api::Role, content: NeutralContent) {
+        match role {
             api::Role::System | api::Role::Developer => self.push_text(Role::System, content),
             api::Role::User => self.push_text(Role::User, content),
             api::Role::Assistant => {
                 let open = self.assistant_turn();
                 if open.content.is_empty() && open.tool_calls.is_empty() {
-                    open.content = content.into();
+                    open.content = content;
                 } else {
                     self.flush();
-                    self.assistant_turn().content = content.into();
+                    self.assistant_turn().content = content;
                 }
             }
         }
-        Ok(())
     }
 
     fn push_compaction(&mut self, path: &str, item: &Item) -> Result<()> {
@@ -186,10 +194,10 @@ impl Turns<'_> {
         let content = item.content.as_ref().filter(|content| **content != Content::Parts(Vec::new()));
         let sealed = || item.encrypted_content.as_deref().and_then(sealed::open);
         let thought = match (content, sealed()) {
-            (Some(content), _) => parse_text(&format!("{path}.content"), content, false)?,
+            (Some(content), _) => parse_text(&format!("{path}.content"), content)?,
             (None, Some(thought)) => thought,
             (None, None) => match summary() {
-                Some(summary) => parse_text(&format!("{path}.summary"), &summary, false)?,
+                Some(summary) => parse_text(&format!("{path}.summary"), &summary)?,
                 None => return Ok(()),
             },
         };
@@ -207,20 +215,25 @@ fn missing(path: &str, field: &str) -> Error {
     Error::invalid(&name, format!("{name} is missing"))
 }
 
-fn parse_text(name: &str, content: &Content, refuses_media: bool) -> Result<String> {
-    Ok(parse_parts(name, content, refuses_media)?.concat())
+/// The texts of a content.
+fn parse_text(name: &str, content: &Content) -> Result<String> {
+    Ok(parse_content(name, content, false)?.text().into_owned())
+}
+
+fn parse_content(name: &str, content: &Content, refuses_media: bool) -> Result<NeutralContent> {
+    Ok(join(parse_parts(name, content, refuses_media)?, ""))
 }
 
 /// The output of a call. Its parts are values of their own, such as the elements of a list: each begins a line.
-fn parse_output(name: &str, content: &Content) -> Result<String> {
-    Ok(parse_parts(name, content, false)?.join("\n"))
+fn parse_output(name: &str, content: &Content) -> Result<NeutralContent> {
+    Ok(join(parse_parts(name, content, false)?, "\n"))
 }
 
-fn parse_parts(name: &str, content: &Content, refuses_media: bool) -> Result<Vec<String>> {
+fn parse_parts(name: &str, content: &Content, refuses_media: bool) -> Result<Vec<ContentPart>> {
     match content {
-        Content::Text(text) => Ok(vec![text.clone()]),
+        Content::Text(text) => Ok(vec![ContentPart::Text(text.clone())]),
         Content::Parts(parts) => {
-            let read = |(at, part)| part_text(&format!("{name}[{at}]"), part, refuses_media);
+            let read = |(at, part)| read_part(&format!("{name}[{at}]"), part, refuses_media);
             parts.iter().enumerate().map(read).collect()
         }
         Content::Other(_) => {
@@ -229,19 +242,30 @@ fn parse_parts(name: &str, content: &Content, refuses_media: bool) -> Result<Vec
     }
 }
 
-fn part_text(name: &str, part: &Part, refuses_media: bool) -> Result<String> {
+fn read_part(name: &str, part: &Part, refuses_media: bool) -> Result<ContentPart> {
     let given = match &*part.r#type {
         "input_text" | "output_text" | "text" | "reasoning_text" | "summary_text" => &part.text,
         "refusal" => &part.refusal,
+        "input_image" => return images::part(read_image(name, part), refuses_media),
         other => {
             let name = format!("{name}.type");
             if let Some(medium) = media::medium(other) {
-                return media::stand_in(&name, medium, refuses_media);
+                return images::other_part(&name, medium, refuses_media);
             }
-            return Err(Error::invalid(&name, format!("{name}: \"{other}\" is not supported, only texts")));
+            let text = format!("{name}: \"{other}\" is not supported, only texts and images");
+            return Err(Error::invalid(&name, text));
         }
     };
-    given.clone().ok_or_else(|| missing(name, "text"))
+    given.clone().map(ContentPart::Text).ok_or_else(|| missing(name, "text"))
+}
+
+fn read_image(name: &str, part: &Part) -> Result<Image> {
+    if part.file_id.is_some() && part.image_url.is_none() {
+        let name = format!("{name}.file_id");
+        return Err(Error::invalid(&name, format!("{name} is not supported: send the image as image_url")));
+    }
+    let url = part.image_url.as_ref().ok_or_else(|| missing(name, "image_url"))?;
+    images::from_value(&format!("{name}.image_url"), url, part.detail.as_deref())
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::access::budget::Moment;
 use crate::dispatch::Services;
 use crate::inference::content::Content;
 use crate::inference::request_id::RequestId;
-use crate::protocols::common::body::{self, Body, MAX_BODY_BYTES};
+use crate::protocols::common::body::{self, Body, MAX_IMAGE_BODY_BYTES};
 use crate::protocols::common::rate_limits::estimate;
 use crate::protocols::common::{field_names, labels, model_choice};
 use crate::protocols::error::{status, unroutable};
@@ -72,7 +72,7 @@ pub async fn connect(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
-        Ok(upgrade) => upgrade.max_message_size(MAX_BODY_BYTES).max_frame_size(MAX_BODY_BYTES),
+        Ok(upgrade) => upgrade.max_message_size(MAX_IMAGE_BODY_BYTES).max_frame_size(MAX_IMAGE_BODY_BYTES),
         Err(problem) => {
             let text = format!("/v1/responses takes POST, or GET with a WebSocket upgrade: {problem}");
             return unroutable(StatusCode::METHOD_NOT_ALLOWED, text);
@@ -118,7 +118,7 @@ impl Body for Envelope {}
 /// A message from the client.
 enum Incoming {
     Request(Bytes),
-    /// A frame larger than [`MAX_BODY_BYTES`].
+    /// A frame larger than [`MAX_IMAGE_BODY_BYTES`].
     TooLarge,
     /// It has left.
     End,
@@ -217,7 +217,7 @@ impl Session {
             }
             None => load_history(&context.responses, &context.tenant, &mut request).await?,
         };
-        let mut creation = Creation::new(&context, request, &history)?;
+        let mut creation = Creation::new(&context, request, &history)?.within(body.len())?;
         if is_unstored {
             creation.detach(&history);
         }
@@ -312,7 +312,7 @@ async fn refuse_end(sender: &mut Sender, last: Incoming) {
     let (kind, code, text) = match last {
         Incoming::End => return,
         Incoming::TooLarge => {
-            let text = format!("a frame has at most {} MiB", MAX_BODY_BYTES >> 20);
+            let text = format!("a frame has at most {} MiB", MAX_IMAGE_BODY_BYTES >> 20);
             (ErrorKind::TooLarge, close_code::SIZE, text)
         }
         Incoming::Request(_) => {

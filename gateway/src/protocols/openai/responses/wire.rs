@@ -190,7 +190,7 @@ pub enum Content {
     Other(Value),
 }
 
-/// A content part: `input_text`, `output_text`, `refusal`, `reasoning_text` or `summary_text`.
+/// A content part: `input_text`, `input_image`, `output_text`, `refusal`, `reasoning_text` or `summary_text`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ResponsesPart")]
 pub struct Part {
@@ -199,6 +199,15 @@ pub struct Part {
     pub text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
+    /// Of an image: a data URL or an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_url: Option<Value>,
+    /// Of an image: `auto`, `low`, `high` or `original`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_id: Option<String>,
 }
 
 /// A tool: `function`, `custom`, `namespace` or `tool_search`. Other kinds are echoed but not shown to the model, because only

@@ -159,21 +159,31 @@ fn effort_of_a_system_message_overrides_the_requests() {
     assert_eq!(turns(&body), [(Role::User, "Hi".into())]);
 }
 
+/// The kinds of a turn's parts: the text of a text, and `image`.
+fn parts(body: &Value, at: usize) -> Vec<String> {
+    let turn = prompt(body).messages.remove(at);
+    turn.content.parts().iter().map(|part| part.as_text().unwrap_or("image").to_owned()).collect()
+}
+
 #[test]
-fn media_of_earlier_turns_and_of_tools_get_a_stand_in() {
+fn images_stay_at_their_places_and_other_media_get_a_stand_in() {
     let image = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}});
+    let far = json!({"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}});
     let pdf = json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": ""}});
+    let text = |text: &str| json!({"type": "text", "text": text});
     let said = |role: &str, content: Value| json!({"role": role, "content": content});
+    let asked = json!([text("a"), text("b"), image, text("c"), far]);
+    assert_eq!(parts(&json!({"messages": [said("user", asked)]}), 0), ["a\nb", "image", "c", "image"]);
     let earlier = json!({"messages": [said("user", json!([image, pdf])), said("assistant", json!("No.")), said("user", json!("Go on."))]});
-    let stand_in = "[image left out: this model reads text only]";
-    let text =
-        format!("{stand_in}\n<document>\n[document left out: this model reads text only]\n</document>");
-    assert_eq!(turns(&earlier)[0], (Role::User, text));
+    let left_out = "<document>\n[document left out: this model reads text only]\n</document>";
+    assert_eq!(parts(&earlier, 0), ["image", left_out]);
     let call = json!([{"type": "tool_use", "id": "t", "name": "f", "input": {}}]);
-    let result = json!({"type": "tool_result", "tool_use_id": "t", "content": [image]});
-    // Claude Code sends a PDF that a tool has read beside the result.
-    let agent = json!({"messages": [said("user", json!("Look.")), said("assistant", call), said("user", json!([result, image]))]});
-    assert_eq!(turns(&agent)[2..], [(Role::Tool, stand_in.into()), (Role::User, stand_in.into())]);
+    let result =
+        json!({"type": "tool_result", "tool_use_id": "t", "content": [text("d"), image], "is_error": true});
+    let kept = json!({"type": "image", "source": {"type": "file", "file_id": "f"}});
+    let agent = json!({"messages": [said("user", json!("Look.")), said("assistant", call), said("user", json!([result, image, kept]))]});
+    assert_eq!(parts(&agent, 2), ["Error: d", "image"]);
+    assert_eq!(parts(&agent, 3), ["image", "[image left out: it cannot be read]"]);
 }
 
 #[test]
@@ -470,7 +480,20 @@ fn invalid_field_is_named() {
             ),
             "messages[0].content[0].citations",
         ),
-        (user(&json!([{"type": "image", "source": {}}])), "messages[0].content[0]"),
+        (user(&json!([{"type": "image"}])), "messages[0].content[0].source"),
+        (user(&json!([{"type": "image", "source": {}}])), "messages[0].content[0].source.type"),
+        (
+            user(&json!([{"type": "image", "source": {"type": "file", "file_id": "f"}}])),
+            "messages[0].content[0].source",
+        ),
+        (
+            user(&json!([{"type": "image", "source": {"type": "base64", "data": "aGk="}}])),
+            "messages[0].content[0].source.data",
+        ),
+        (
+            user(&json!([{"type": "image", "source": {"type": "url", "url": "/etc/passwd"}}])),
+            "messages[0].content[0].source.url",
+        ),
         (user(&json!([{"type": "text"}])), "messages[0].content[0].text"),
         (user(&json!([{"type": "document", "source": {"type": "url"}}])), "messages[0].content[0].source"),
         (user(&json!([{"type": "tool_result"}])), "messages[0].content[0].tool_use_id"),

@@ -66,24 +66,31 @@ fn image() -> Value {
     json!([{"type": "text", "text": "See: "}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}])
 }
 
-#[test]
-fn image_in_an_earlier_turn_gets_a_stand_in() {
-    let asked = json!({"role": "user", "content": image()});
-    let turns = turns_of(
-        &json!([asked, {"role": "assistant", "content": "No."}, {"role": "user", "content": "Go on."}]),
-    );
-    assert_eq!(turns.unwrap()[0].content.text(), "See: [image left out: this model reads text only]");
-    let newest = turns_of(&json!([{"role": "assistant", "content": "Hi"}, asked])).unwrap_err();
-    assert_eq!(newest.field, Some("messages[1].content[1].type".into()));
+fn short(message: &Message) -> Vec<&str> {
+    message.content.parts().iter().map(|part| part.as_text().unwrap_or("image")).collect()
 }
 
-/// Results of tools are texts in this protocol, so agents send images of tools as the user's.
 #[test]
-fn image_that_follows_a_tool_result_gets_a_stand_in() {
-    let result = json!({"role": "tool", "tool_call_id": "c1", "content": "an image follows"});
-    let turns =
-        turns_of(&json!([calling(&json!(null)), result, {"role": "user", "content": image()}])).unwrap();
-    assert_eq!(turns[2].content.text(), "See: [image left out: this model reads text only]");
+fn images_stay_at_their_places_in_every_turn() {
+    let asked = json!({"role": "user", "content": image()});
+    let turns = turns_of(&json!([asked, {"role": "assistant", "content": "No."}, asked])).unwrap();
+    assert_eq!((short(&turns[0]), short(&turns[2])), (vec!["See: ", "image"], vec!["See: ", "image"]));
+    let parts = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, image()[1], {"type": "text", "text": "c"}]);
+    let result = json!({"role": "tool", "tool_call_id": "c1", "content": parts});
+    let turns = turns_of(&json!([calling(&json!(null)), result])).unwrap();
+    assert_eq!(short(&turns[1]), ["a\nb", "image", "c"]);
+}
+
+/// Clients resend the history, and what cannot be read there would end the conversation.
+#[test]
+fn unreadable_image_is_refused_in_the_newest_turn_only() {
+    let gone = json!([{"type": "image_url", "image_url": {"url": "file:///tmp/a.png"}}]);
+    let asked = json!({"role": "user", "content": gone});
+    let newest = turns_of(&json!([{"role": "assistant", "content": "Hi"}, asked])).unwrap_err();
+    assert_eq!(newest.field, Some("messages[1].content[0].image_url".into()));
+    let answer = json!({"role": "assistant", "content": "No."});
+    let turns = turns_of(&json!([asked, answer, {"role": "user", "content": "Go on."}])).unwrap();
+    assert_eq!(short(&turns[0]), ["[image left out: it cannot be read]"]);
 }
 
 #[test]

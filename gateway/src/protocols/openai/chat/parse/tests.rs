@@ -122,7 +122,7 @@ fn invalid_field_is_named() {
         (json!({"messages": [{"role": "user", "content": 3}]}), "messages[0].content"),
         (
             json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
-            "messages[0].content[0].type",
+            "messages[0].content[0].image_url",
         ),
         (
             json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}),

@@ -1,10 +1,12 @@
 //! Calls and outputs of every kind, and items of unknown kinds.
 
 use ipc_proto::Result;
-use ipc_proto::generate::{Role, ToolCall};
+use ipc_proto::generate::{Content as NeutralContent, Role, ToolCall};
 use serde_json::{Map, Value, json};
 
-use super::{Turns, missing, parse_output, parse_text};
+use super::{Turns, missing, parse_content, parse_output};
+use crate::inference::images::with_stand_ins;
+use crate::protocols::common::images;
 use crate::protocols::openai::responses::wire::{Content, Item};
 use crate::protocols::openai::tools::call_forms::CallKind;
 use crate::protocols::openai::tools::text_input;
@@ -15,6 +17,8 @@ const MARKS: [&str; 5] =
     ["web_search_call", "mcp_list_tools", "additional_tools", "configuration_update", "compaction_trigger"];
 /// Fields that say nothing to the model.
 const SILENT: [&str; 5] = ["created_by", "fingerprint", "caller", "agent", "metadata"];
+/// The text in the place of an image in an item of an unknown kind.
+const IMAGE: &str = "[image left out]";
 
 impl Turns<'_> {
     /// Pushes an item that is neither a message nor reasoning.
@@ -125,17 +129,19 @@ impl Turns<'_> {
             let arguments = item.arguments.as_ref().map(text_of).unwrap_or_default();
             self.push_call(ToolCall { id: id.clone(), name, arguments });
         }
-        if let Some(output) = field("error").map(text_of).or_else(|| item.output.as_ref().map(plain)) {
+        let failure = field("error").map(text_of).map(NeutralContent::from);
+        if let Some(output) = failure.or_else(|| item.output.as_ref().map(plain)) {
             self.push_result(id, output);
         }
     }
 
     /// Pushes an item of an unknown kind as text, unless it says nothing.
     fn push_unknown(&mut self, kind: &str, item: &Item) -> Result<()> {
-        let is_readable = |content: &Content| parse_text("", content, false).is_ok();
-        if item.role.is_some() && item.content.as_ref().is_some_and(is_readable) {
-            self.refuses_media = false;
-            return self.push_message("", item);
+        let read = |content: &Content| parse_content("", content, false).ok();
+        if let Some((role, content)) = item.role.zip(item.content.as_ref().and_then(read)) {
+            // Whose images these are is not known.
+            self.push_turn(role, with_stand_ins(&content, IMAGE));
+            return Ok(());
         }
         let fields = own_fields(item);
         if !fields.is_empty() {
@@ -155,24 +161,32 @@ fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The texts of a content, or the content as JSON.
-fn plain(content: &Content) -> String {
+/// The parts of a content, or the content as JSON.
+fn plain(content: &Content) -> NeutralContent {
     // Any content serialises: it was parsed from JSON.
     let json = || serde_json::to_value(content).unwrap_or_default().to_string();
-    parse_output("", content).unwrap_or_else(|_| json())
+    parse_output("", content).unwrap_or_else(|_| json().into())
 }
 
 /// The text of an output of a kind that a vendor defines.
-fn output_of(kind: &str, item: &Item) -> String {
+fn output_of(kind: &str, item: &Item) -> NeutralContent {
     let field = |name: &str| item.rest.get(name).map(text_of);
     match (kind, &item.output) {
         ("shell_call_output", Some(Content::Other(Value::Array(chunks)))) => {
-            chunks.iter().map(shell_output).collect::<Vec<_>>().join("\n")
+            chunks.iter().map(shell_output).collect::<Vec<_>>().join("\n").into()
         }
-        // A screenshot: models that cannot see images get no more than that.
-        ("computer_call_output", _) => "[screenshot]".into(),
+        ("computer_call_output", output) => screenshot(output.as_ref()),
         (_, Some(output)) => plain(output),
-        (_, None) => field("result").or_else(|| item.status.clone()).unwrap_or_default(),
+        (_, None) => field("result").or_else(|| item.status.clone()).unwrap_or_default().into(),
+    }
+}
+
+/// The image of a screen. One that is kept elsewhere cannot be read.
+fn screenshot(output: Option<&Content>) -> NeutralContent {
+    let Some(Content::Other(output)) = output else { return "[screenshot]".into() };
+    match images::from_value("output.image_url", &output["image_url"], output["detail"].as_str()) {
+        Ok(image) => image.into(),
+        Err(_) => "[screenshot]".into(),
     }
 }
 
@@ -200,7 +214,7 @@ fn own_fields(item: &Item) -> Map<String, Value> {
     let more = [("name", item.name.clone().map(Value::from)), ("arguments", item.arguments.clone())];
     fields.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     if let Some(content) = &item.content {
-        fields.insert("content".into(), plain(content).into());
+        fields.insert("content".into(), with_stand_ins(&plain(content), IMAGE).text().into_owned().into());
     }
     fields
 }

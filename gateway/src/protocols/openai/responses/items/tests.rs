@@ -163,24 +163,40 @@ fn unknown_items_become_text() {
 }
 
 #[test]
-fn images_in_items_of_vendors_and_unknown_kinds_get_a_stand_in() {
-    let image = json!({"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="});
-    let text = "[image left out: this model reads text only]";
-    for (item, role) in [
-        (json!({"type": "custom_tool_call_output", "call_id": "c", "output": [image]}), "tool"),
-        (json!({"type": "teleport_call_output", "call_id": "c", "output": [image]}), "tool"),
-        (json!({"type": "agent_message", "role": "user", "content": [image]}), "user"),
+fn images_in_items_are_kept_unless_the_kind_is_unknown() {
+    let url = "data:image/png;base64,iVBORw0KGgo=";
+    let image = json!({"type": "input_image", "image_url": url});
+    let screen = json!({"type": "computer_screenshot", "image_url": url});
+    for (item, images) in [
+        (json!({"role": "user", "content": [image]}), 1),
+        (json!({"type": "function_call_output", "call_id": "c", "output": [image, image]}), 2),
+        (json!({"type": "custom_tool_call_output", "call_id": "c", "output": [image]}), 1),
+        (json!({"type": "teleport_call_output", "call_id": "c", "output": [image]}), 1),
+        (json!({"type": "computer_call_output", "call_id": "c", "output": screen}), 1),
+        (json!({"type": "agent_message", "role": "user", "content": [image]}), 0),
     ] {
-        assert_eq!(short(json!([item])), [format!("{role} {text}")], "{item}");
+        let turns = turns_of(&json!([{"role": "user", "content": "q"}, item])).unwrap();
+        assert_eq!(turns[1].content.images().count(), images, "{item}");
     }
+    let unknown = json!([{"type": "agent_message", "role": "user", "content": [image]}]);
+    assert_eq!(short(unknown), ["user [image left out]"]);
+}
+
+#[test]
+fn image_of_a_file_is_refused_in_the_newest_turn_only() {
+    let image = json!({"type": "input_image", "file_id": "f"});
+    let error = turns_of(&json!([{"role": "user", "content": [image]}])).unwrap_err();
+    assert_eq!(error.field, Some("input[0].content[0].file_id".into()));
+    let output = json!([{"type": "function_call_output", "call_id": "c", "output": [image]}]);
+    assert_eq!(short(output), ["tool [image left out: it cannot be read]"]);
 }
 
 /// Such items come from the client, so they do not end its turn.
 #[test]
-fn images_before_a_mark_of_the_client_are_in_the_newest_turn() {
-    let image = json!({"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="});
+fn media_before_a_mark_of_the_client_are_in_the_newest_turn() {
+    let file = json!({"type": "input_file", "file_data": "x"});
     for kind in ["additional_tools", "configuration_update", "compaction_trigger"] {
-        let items = json!([{"role": "user", "content": [image]}, {"type": kind}]);
+        let items = json!([{"role": "user", "content": [file]}, {"type": kind}]);
         assert_eq!(turns_of(&items).unwrap_err().field, Some("input[0].content[0].type".into()), "{kind}");
     }
 }
@@ -190,8 +206,11 @@ fn images_before_a_mark_of_the_client_are_in_the_newest_turn() {
 fn item_keeps_the_fields_of_its_kind() {
     let item = json!({"type": "shell_call", "id": "s", "call_id": "c", "action": {"commands": ["ls"]}, "environment": null,
         "output": [{"stdout": "x"}], "arguments": {"a": 1}});
-    let read: Item = serde_json::from_value(item.clone()).unwrap();
-    assert_eq!(serde_json::to_value(&read).unwrap(), item);
+    let image = json!({"type": "input_image", "image_url": "https://a.example/", "detail": "low"});
+    for item in [item, json!({"type": "message", "role": "user", "content": [image]})] {
+        let read: Item = serde_json::from_value(item.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), item);
+    }
 }
 
 #[test]

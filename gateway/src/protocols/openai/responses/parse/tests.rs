@@ -188,18 +188,16 @@ fn instructions_and_developer_messages_form_one_system_message() {
 }
 
 #[test]
-fn images_of_earlier_turns_and_of_functions_get_a_stand_in() {
-    let image = json!({"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="});
+fn images_are_parts_and_files_of_earlier_turns_get_a_stand_in() {
+    let image =
+        json!({"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"});
     let file = json!({"type": "input_file", "file_data": "x"});
     let asked = json!({"role": "user", "content": [image, file]});
     let answer = json!({"role": "assistant", "content": "No."});
     let earlier = prompt(&json!({"input": [asked, answer, {"role": "user", "content": "Go on."}]}));
-    let text = "[image left out: this model reads text only][file left out: this model reads text only]";
-    assert_eq!(earlier.messages[0], message(Role::User, text));
-    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
-    let output = json!({"type": "function_call_output", "call_id": "c", "output": [image]});
-    let agent = prompt(&json!({"input": [{"role": "user", "content": "Look."}, call, output]}));
-    assert_eq!(agent.messages[2].content.text(), "[image left out: this model reads text only]");
+    let content = &earlier.messages[0].content;
+    assert_eq!(content.text(), "[file left out: this model reads text only]");
+    assert_eq!(content.parts()[0].as_image().unwrap().detail, ipc_proto::generate::ImageDetail::Low);
 }
 
 #[test]
@@ -343,7 +341,10 @@ fn invalid_field_is_named() {
         (item(json!({"type": "item_reference", "id": "msg_x"})), "input[0].id"),
         (item(json!({"role": "user"})), "input[0].content"),
         (item(json!({"content": "x"})), "input[0].role"),
-        (item(json!({"role": "user", "content": [{"type": "input_image"}]})), "input[0].content[0].type"),
+        (
+            item(json!({"role": "user", "content": [{"type": "input_image"}]})),
+            "input[0].content[0].image_url",
+        ),
         (item(json!({"type": "function_call", "name": "f", "arguments": "{}"})), "input[0].call_id"),
         (item(json!({"type": "function_call_output", "call_id": "c"})), "input[0].output"),
     ] {
