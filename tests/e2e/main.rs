@@ -64,4 +64,5 @@ mod stated_memory;
 mod telemetry;
 mod thinking;
 mod tracing;
+mod vision;
 mod web_ui;

@@ -18,6 +18,7 @@ pub mod hub_user;
 pub mod induction;
 pub mod locked;
 pub mod outside;
+pub mod pictures;
 pub mod places;
 pub mod process;
 pub mod random;

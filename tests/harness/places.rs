@@ -14,6 +14,9 @@ pub const TOY_QWEN2: &str = "toy-qwen2";
 /// Random weights in Qwen3's form, packed in 4 bits, with its tokenizer and chat template.
 pub const TOY_QWEN3: &str = "toy-qwen3-4bit";
 
+/// SmolLM2 behind a small vision tower that knows colours. It is in [`seeing`].
+pub const SEEING: &str = "SmolLM2-seeing";
+
 /// The model that embeds.
 pub const MINILM: &str = "all-MiniLM-L6-v2";
 
@@ -32,6 +35,11 @@ fn from_env(name: &str, default: &str, hint: &str) -> PathBuf {
 /// A built program.
 pub fn binary(name: &str) -> PathBuf {
     from_env("MLXD_BIN_DIR", "target/release", "cargo build --release").join(name)
+}
+
+/// The folder of the model that sees.
+pub fn seeing() -> PathBuf {
+    models().with_file_name("seeing")
 }
 
 /// The folder that holds the test models.

@@ -25,8 +25,6 @@ class Feature:
     sees: dict = dataclasses.field(default_factory=dict)
     # Whether the neutral part of translated requests is compared.
     compares: bool = True
-    # Whether no stored Response with it can be read by mlxd. Such a one passes to OpenAI.
-    unread: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +52,7 @@ class Cell:
     def passes(self):
         """Whether the request and its answer pass as they come."""
         native = {"op": ("chat", "unstored"), "co": ("chat",), "an": ("messages",)}
-        unread = self.feature.unread and self.client == "responses" and self.upstream == "op"
-        return self.is_direct or unread or self.client in native[self.upstream]
+        return self.is_direct or self.client in native[self.upstream]
 
     @property
     def is_response(self):
@@ -143,8 +140,7 @@ FEATURES = [
     Feature("thought_and_results", "think",
             Ask(turns=(HELLO, THOUGHT_CALL, Turn("result", "sunny", call="call_00")), tools=("weather",), effort="low", max_tokens=2048),
             sees={"an": {"thinking": None}}),
-    Feature("image", "image", Ask(turns=(Turn("user", "What is this?", image=True),)),
-            unread=True, refused={("responses", "co"): "input[0]", ("responses", "an"): "input[0]", ("messages", "op"): "messages[0]", ("messages", "co"): "messages[0]", ("chat", "an"): "messages[1]"}),
+    Feature("image", "image", Ask(turns=(Turn("user", "What is this?", image=True),))),
     Feature("seed", "text", extra(chat={"seed": 7}, completions={"seed": 7}), clients=("chat", "completions"),
             sees={"op": {"seed": 7}, "co": {"seed": 7}, "an": {"seed": None}}),
     Feature("penalty", "text", extra(chat={"presence_penalty": 0.5}), clients=("chat",), refused={"an": "presence_penalty"}),

@@ -189,8 +189,11 @@ def errors():
     expect(openai.BadRequestError, lambda: create(response_format=broken), "uniqueItems", param="response_format")
     expect(openai.BadRequestError, lambda: create(tools=[{"type": "web_search"}]),
            param="tools[0].type")
-    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
-    expect(openai.BadRequestError, lambda: create(messages=image), "reads text only", param="messages[0].content[0].type")
+    def seen(url):
+        return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
+    expect(openai.BadRequestError, lambda: create(messages=seen("data:,")), "Base64", param="messages[0].content[0].image_url")
+    expect(openai.BadRequestError, lambda: create(messages=seen("data:image/png;base64,iVBORw0KGgo=")), "reads text only",
+           param="messages")
     long = [{"role": "user", "content": "word " * 9000}]
     # Agents know an overflow by these words.
     words = ("prompt is too long", "maximum context length is 8192 tokens")

@@ -134,7 +134,7 @@ def errors():
     expect(bad, lambda: create(truncation="sideways"), param="truncation")
     expect(bad, lambda: create(conversation="c"), param="conversation")
     image = [{"role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}]
-    expect(bad, lambda: create(input=image), param="input[0].content[0].type")
+    expect(bad, lambda: create(input=image), param="input[0].content[0].image_url")
     expect(bad, lambda: client.responses.cancel(create(max_output_tokens=1).id), "background", param="response_id")
 
 

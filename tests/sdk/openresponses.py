@@ -108,11 +108,12 @@ def socket():
 
 def media():
     image = "data:image/png;base64,iVBORw0KGgo="
-    for part in ({"type": "input_image", "image_url": image}, {"type": "input_file", "filename": "a", "file_data": "x"}):
+    for part, param in (({"type": "input_image", "image_url": image}, "input"),
+                        ({"type": "input_file", "filename": "a", "file_data": "x"}, "input[0].content[1].type")):
         try:
             post("/responses", {"model": model, "input": [message("user", [{"type": "input_text", "text": "?"}, part])]})
         except urllib.error.HTTPError as error:
-            assert error.code == 400 and json.load(error)["error"]["param"] == "input[0].content[1].type"
+            assert error.code == 400 and json.load(error)["error"]["param"] == param
             continue
         raise AssertionError("a text model sees no images and files")
 
