@@ -79,9 +79,7 @@ async fn serve(
     let fleet = Arc::new(FleetClient::new(arguments.supervisor));
     let beating = Arc::clone(&fleet);
     tokio::spawn(async move { beating.keep_beating().await });
-    let local = LocalBackend::new(Arc::clone(&fleet), config.auto_download);
-    let local = Arc::new(local.with_image_urls(config.images.urls.clone()));
-    local.delete_left_images();
+    let local = Arc::new(LocalBackend::configured(&fleet, config));
     let pool = ProviderPool::new(config)?;
     tokio::spawn(Arc::clone(&pool).follow_costs(db.clone()));
     let backend = ByName::new(Arc::clone(&local), Arc::clone(&fleet), Arc::clone(&pool));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipc_proto::embed::{EmbedRequest, Embeddings, RerankRequest, Scores};
-use ipc_proto::gateway::ImageUrls;
+use ipc_proto::gateway::GatewayConfig;
 use ipc_proto::generate::{Generation, Prompt, Submission};
 use ipc_proto::prompt::{RenderedPrompt, TokenizeRequest, Tokenized};
 use ipc_proto::supervisor::{Change, KeepAlive, Want};
@@ -63,15 +63,12 @@ impl LocalBackend {
         Self { fleet, downloads, pools: Mutex::default(), images }
     }
 
-    /// The same backend, which fetches images from these addresses.
-    #[must_use]
-    pub fn with_image_urls(self, urls: ImageUrls) -> Self {
-        Self { images: self.images.with_urls(urls), ..self }
-    }
-
-    /// Deletes the images of gateways that were killed.
-    pub fn delete_left_images(&self) {
-        self.images.delete_left();
+    /// A backend as the settings say. Deletes the images of gateways that were killed.
+    pub fn configured(fleet: &Arc<FleetClient>, config: &GatewayConfig) -> Self {
+        let backend = Self::new(Arc::clone(fleet), config.auto_download);
+        let images = backend.images.with_urls(config.images.urls.clone());
+        images.delete_left();
+        Self { images, ..backend }
     }
 
     /// Applies a change of a model's workers. Forgets the aliases of the model, because they may have changed.

@@ -15,7 +15,7 @@ fn upload(gateway: &Gateway, head: &str, chunked: bool) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
     let piece = " ".repeat(1 << 20);
-    for _ in 0..40 {
+    for _ in 0..100 {
         let sent = if chunked { format!("100000\r\n{piece}\r\n") } else { piece.clone() };
         stream.write_all(sent.as_bytes()).unwrap();
     }
@@ -34,7 +34,7 @@ fn client_that_is_still_writing_can_read_the_refusal() {
     for (gateway, status, code) in [(&open, "413", "request_too_large"), (&closed, "401", "invalid_api_key")]
     {
         for chunked in [false, true] {
-            let length = if chunked { "transfer-encoding: chunked" } else { "content-length: 41943040" };
+            let length = if chunked { "transfer-encoding: chunked" } else { "content-length: 104857600" };
             let answer = upload(gateway, &format!("{start}{length}\r\n\r\n"), chunked);
             let (head, body) = answer.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{chunked}: {head}");
@@ -47,7 +47,7 @@ fn client_that_is_still_writing_can_read_the_refusal() {
 #[test]
 fn client_that_asks_first_is_refused_at_once() {
     let gateway = Gateway::start("");
-    let headers = "content-length: 41943040\r\nexpect: 100-continue\r\n";
+    let headers = "content-length: 104857600\r\nexpect: 100-continue\r\n";
     let mut stream = TcpStream::connect(gateway.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     write!(stream, "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n").unwrap();

@@ -210,7 +210,7 @@ fn frame_larger_than_a_body_may_be_is_refused() {
     let gateway = Gateway::start("");
     let mut socket = connect(&gateway);
     // The gateway may close the connection before it has read everything.
-    let _ = socket.send(Message::text("x".repeat((32 << 20) + 1)));
+    let _ = socket.send(Message::text("x".repeat((96 << 20) + 1)));
     let error = next(&mut socket);
     assert_eq!((&error["status"], &error["error"]["code"]), (&json!(413), &json!("request_too_large")));
 }

@@ -39,8 +39,7 @@ pub(crate) async fn gateway(
     let keys = Keys::new(config.api_keys.expose()).with_sessions((&config).into(), config.require_login);
     let keys = KeyStore::start(db.clone(), home, keys);
     let fleet = Arc::new(FleetClient::new(supervisor));
-    let backend = LocalBackend::new(Arc::clone(&fleet), false);
-    let backend = Arc::new(backend.with_image_urls(config.images.urls.clone()));
+    let backend = Arc::new(LocalBackend::configured(&fleet, &config));
     let pool = ProviderPool::new(&config).unwrap();
     tokio::spawn(Arc::clone(&pool).follow_costs(db.clone()));
     let by_name = ByName::new(Arc::clone(&backend), Arc::clone(&fleet), Arc::clone(&pool));

@@ -179,12 +179,22 @@ fn write_weights(path: &Path, tensors: &[(&str, &str, &[u64], u64)]) {
 }
 
 #[test]
-fn vision_model_counts_only_its_language_model() {
+fn tower_counts_where_a_worker_loads_it() {
+    // Without a description of the tower, or for a family whose images are not read, only the language model is loaded.
+    check_tower("gemma3", true, 2064);
+    check_tower("gemma3", false, 64);
+    check_tower("gemma4", true, 64);
+}
+
+fn check_tower(family: &str, described: bool, parameters: u64) {
     let root = tempfile::tempdir().unwrap();
-    let config = serde_json::json!({
-        "model_type": "gemma3", "vision_config": {},
+    let mut config = serde_json::json!({
+        "model_type": family,
         "text_config": {"num_hidden_layers": 2, "hidden_size": 64},
     });
+    if described {
+        config["vision_config"] = serde_json::json!({});
+    }
     fs::write(root.path().join("config.json"), config.to_string()).unwrap();
     let tensors: [(&str, &str, &[u64], u64); 3] = [
         ("language_model.model.norm.weight", "BF16", &[64], 2),
@@ -193,10 +203,13 @@ fn vision_model_counts_only_its_language_model() {
     ];
     write_weights(&root.path().join("model.safetensors"), &tensors);
     let details = inspect::inspect(root.path());
-    assert_eq!((details.context, details.parameters, details.problem), (Some(131_072), 64, None));
-    // Two layers of four heads of 256, keys and values.
-    assert_eq!(details.kv_bytes_per_token, 2 * 4 * 256 * 2 * KV_ELEMENT);
-    assert!(!details.capabilities.vision, "the worker refuses images");
+    assert_eq!((details.parameters, details.problem), (parameters, None), "{family}");
+    assert_eq!(details.capabilities.vision, parameters == 2064, "{family}");
+    if family == "gemma3" {
+        assert_eq!(details.context, Some(131_072));
+        // Two layers of four heads of 256, keys and values.
+        assert_eq!(details.kv_bytes_per_token, 2 * 4 * 256 * 2 * KV_ELEMENT);
+    }
 }
 
 /// LFM2-1.2B: six layers with attention, ten with convolutions.
